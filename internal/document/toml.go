@@ -1,0 +1,214 @@
+package document
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/pelletier/go-toml/v2"
+	"github.com/pelletier/go-toml/v2/unstable"
+
+	"rebuild/internal/fault"
+)
+
+// Source is a TOML document that was decoded: its image, and the line of each
+// of its values, so that a check of meaning can still name file and line.
+type Source struct {
+	File  string
+	image []byte
+	lines map[string]int // JSON pointer to line
+}
+
+// Image returns the same keys and values as canonical JSON, no defaults filled
+// in. Hashing, signing or shipping a hand-written document means its image.
+func (s *Source) Image() []byte { return s.image }
+
+// Line returns the line of the value at a path of keys and indices, or of its
+// nearest enclosing value that has one.
+func (s *Source) Line(path ...any) int {
+	for n := len(path); n > 0; n-- {
+		if line, ok := s.lines[pointer(path[:n])]; ok {
+			return line
+		}
+	}
+	return 0
+}
+
+// Fault returns an error placed at the value at path.
+func (s *Source) Fault(code fault.Code, path []any, format string, args ...any) *fault.Error {
+	return fault.New(code, format, args...).At(s.File, s.Line(path...))
+}
+
+// DecodeTOML reads a hand-written document of kind k into v, whose fields
+// carry json tags: size limit, UTF-8, TOML 1.0 without floats and dates,
+// version window, then the same strict decoding as [DecodeStrict], so no
+// unknown and no case-folded key. Errors name file and line.
+func DecodeTOML(file string, data []byte, k Kind, v any) (*Source, error) {
+	if err := checkBytes(file, data, k.MaxBytes); err != nil {
+		return nil, err
+	}
+	s := &Source{File: file, lines: map[string]int{}}
+	if err := s.locate(data); err != nil {
+		return nil, err
+	}
+	var tree map[string]any
+	if err := toml.Unmarshal(data, &tree); err != nil {
+		return nil, tomlFault(file, err)
+	}
+	version, _ := tree["schema_version"].(string)
+	if err := k.CheckVersion(file, version); err != nil {
+		var e *fault.Error
+		errors.As(err, &e)
+		return nil, e.At(file, s.Line("schema_version"))
+	}
+	image, err := Encode(tree)
+	if err != nil {
+		return nil, fault.New(fault.Parse, "%w", errors.Unwrap(err)).At(file, 0)
+	}
+	s.image = image
+	if err := json.Unmarshal(image, v, json.RejectUnknownMembers(true)); err != nil {
+		e := fault.New(fault.Structure, "%s", describe(err)).At(file, 0)
+		var semantic *json.SemanticError
+		if errors.As(err, &semantic) {
+			e.Line = s.nearest(string(semantic.JSONPointer))
+			if errors.Is(semantic.Err, json.ErrUnknownName) {
+				e.Hint = "remove the key or correct its spelling; unknown keys are never ignored"
+			}
+		}
+		return nil, e
+	}
+	return s, nil
+}
+
+func (s *Source) nearest(pointer string) int {
+	for {
+		if line, ok := s.lines[pointer]; ok {
+			return line
+		}
+		i := strings.LastIndexByte(pointer, '/')
+		if i < 0 {
+			return 0
+		}
+		pointer = pointer[:i]
+	}
+}
+
+// locate walks the syntax tree once, for the line of every value and for the
+// kinds of value that no document of ours has.
+func (s *Source) locate(data []byte) error {
+	p := &unstable.Parser{}
+	p.Reset(data)
+	var table []any
+	arrays := map[string]int{} // array tables seen, by pointer
+	for p.NextExpression() {
+		e := p.Expression()
+		switch e.Kind {
+		case unstable.Table, unstable.ArrayTable:
+			table = table[:0]
+			var line int
+			for it := e.Key(); it.Next(); {
+				table = append(table, string(it.Node().Data))
+				line = p.Shape(it.Node().Raw).Start.Line
+				if n, ok := arrays[pointer(table)]; ok && !(it.IsLast() && e.Kind == unstable.ArrayTable) {
+					table = append(table, n-1)
+				}
+			}
+			if e.Kind == unstable.ArrayTable {
+				at := pointer(table)
+				table = append(table, arrays[at])
+				arrays[at]++
+				if _, ok := s.lines[at]; !ok {
+					s.lines[at] = line
+				}
+			}
+			s.lines[pointer(table)] = line
+		case unstable.KeyValue:
+			if err := s.locateKeyValue(p, e, table); err != nil {
+				return err
+			}
+		}
+	}
+	if err := p.Error(); err != nil {
+		// The full decoder words syntax errors with their position.
+		var tree map[string]any
+		if full := toml.Unmarshal(data, &tree); full != nil {
+			err = full
+		}
+		return tomlFault(s.File, err)
+	}
+	return nil
+}
+
+func (s *Source) locateKeyValue(p *unstable.Parser, e *unstable.Node, at []any) error {
+	path := append([]any(nil), at...)
+	line := 0
+	for it := e.Key(); it.Next(); {
+		path = append(path, string(it.Node().Data))
+		line = p.Shape(it.Node().Raw).Start.Line
+		if at := pointer(path); s.lines[at] == 0 {
+			s.lines[at] = line
+		}
+	}
+	return s.locateValue(p, e.Value(), path, line)
+}
+
+func (s *Source) locateValue(p *unstable.Parser, v *unstable.Node, path []any, line int) error {
+	if v.Raw.Length > 0 {
+		line = p.Shape(v.Raw).Start.Line
+	}
+	if at := pointer(path); s.lines[at] == 0 {
+		s.lines[at] = line
+	}
+	switch v.Kind {
+	case unstable.Float:
+		return fault.New(fault.Parse, "floats are not allowed").At(s.File, line).WithHint("write an integer or a string")
+	case unstable.LocalDate, unstable.LocalTime, unstable.LocalDateTime, unstable.DateTime:
+		return fault.New(fault.Parse, "dates are not allowed").At(s.File, line).WithHint("write the time as a string")
+	case unstable.Array:
+		n := 0
+		for it := v.Children(); it.Next(); {
+			if it.Node().Kind == unstable.Comment {
+				continue
+			}
+			if err := s.locateValue(p, it.Node(), append(path[:len(path):len(path)], n), line); err != nil {
+				return err
+			}
+			n++
+		}
+	case unstable.InlineTable:
+		for it := v.Children(); it.Next(); {
+			if it.Node().Kind == unstable.Comment {
+				continue
+			}
+			if err := s.locateKeyValue(p, it.Node(), path); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func tomlFault(file string, err error) *fault.Error {
+	e := fault.New(fault.Parse, "%s", strings.TrimPrefix(err.Error(), "toml: ")).At(file, 0)
+	var de *toml.DecodeError
+	if errors.As(err, &de) {
+		e.Line, _ = de.Position()
+	}
+	return e
+}
+
+// pointer writes a path as an RFC 6901 JSON pointer.
+func pointer(path []any) string {
+	var b strings.Builder
+	for _, p := range path {
+		b.WriteByte('/')
+		switch p := p.(type) {
+		case string:
+			b.WriteString(strings.NewReplacer("~", "~0", "/", "~1").Replace(p))
+		case int:
+			b.WriteString(strconv.Itoa(p))
+		}
+	}
+	return b.String()
+}

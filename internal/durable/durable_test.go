@@ -1,0 +1,265 @@
+package durable
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// tape is an FS that notes every call under the name of its system call and
+// can fail the n-th one, before or after it took effect.
+type tape struct {
+	mu     sync.Mutex // fsync calls come from several goroutines
+	dir    string
+	names  map[string]string // temporary names as TMP1, TMP2, ...
+	calls  []string
+	failAt int // 1 is the first call; 0 never
+	after  bool
+}
+
+var errInjected = errors.New("injected")
+
+func newTape(dir string) *tape { return &tape{dir: dir, names: map[string]string{}} }
+
+// do notes the call and runs it, unless it is the one to fail before.
+func (t *tape) do(call, path string, effect func() error) error {
+	t.mu.Lock()
+	t.calls = append(t.calls, call+" "+t.short(path))
+	fail := len(t.calls) == t.failAt
+	t.mu.Unlock()
+	if fail && !t.after {
+		return errInjected
+	}
+	err := effect()
+	if fail {
+		return errInjected
+	}
+	return err
+}
+
+func (t *tape) short(path string) string {
+	if s, ok := t.names[path]; ok {
+		return s
+	}
+	rel, _ := filepath.Rel(t.dir, path)
+	return rel
+}
+
+func (t *tape) CreateTemp(dir, prefix string, perm fs.FileMode) (File, error) {
+	var f File
+	err := t.do("create", dir, func() (err error) {
+		f, err = OS{}.CreateTemp(dir, prefix, perm)
+		return err
+	})
+	if f == nil {
+		return nil, err
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	t.names[f.Name()] = fmt.Sprintf("TMP%d", len(t.names)+1)
+	return &tapeFile{f, t}, nil
+}
+
+func (t *tape) Rename(a, b string) error {
+	return t.do("rename "+t.short(a), b, func() error { return OS{}.Rename(a, b) })
+}
+
+func (t *tape) SyncDir(dir string) error {
+	return t.do("fsync", dir, func() error { return OS{}.SyncDir(dir) })
+}
+
+func (t *tape) Remove(path string) error {
+	return t.do("unlink", path, func() error { return OS{}.Remove(path) })
+}
+
+type tapeFile struct {
+	File
+	t *tape
+}
+
+func (f *tapeFile) Write(p []byte) (n int, err error) {
+	err = f.t.do("write", f.Name(), func() (err error) { n, err = f.File.Write(p); return err })
+	return n, err
+}
+
+func (f *tapeFile) Sync() error  { return f.t.do("fsync", f.Name(), f.File.Sync) }
+func (f *tapeFile) Close() error { return f.t.do("close", f.Name(), f.File.Close) }
+
+// A power cut between rename and fsync of the content would leave an empty
+// file under the final name; without fsync of the directory, no file at all.
+func TestWriteFileCallLog(t *testing.T) {
+	dir := t.TempDir()
+	log := newTape(dir)
+	if err := WriteFile(log, filepath.Join(dir, "name"), []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"create .", "write TMP1", "fsync TMP1", "rename TMP1 name", "fsync .", "close TMP1"}
+	if !slices.Equal(log.calls, want) {
+		t.Errorf("calls\n %s\nwant\n %s", strings.Join(log.calls, "\n "), strings.Join(want, "\n "))
+	}
+}
+
+func TestBatchCallLog(t *testing.T) {
+	dir := t.TempDir()
+	log := newTape(dir)
+	sub := filepath.Join(dir, "sub")
+	if err := os.Mkdir(sub, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	b := NewBatch(log)
+	locked := 0
+	b.Around = func(renames func() error) error { locked++; return renames() }
+	for _, name := range []string{"sub/a", "b", "sub/c"} {
+		w, err := Create(log, dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprint(w, name)
+		b.Add(w, filepath.Join(dir, name))
+	}
+	log.calls = nil
+	if err := b.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(log.calls[:3]) // side by side
+	want := []string{"fsync TMP1", "fsync TMP2", "fsync TMP3",
+		"rename TMP1 sub/a", "rename TMP2 b", "rename TMP3 sub/c", "fsync sub", "fsync .",
+		"close TMP1", "close TMP2", "close TMP3"}
+	if !slices.Equal(log.calls, want) || locked != 1 {
+		t.Errorf("locked %d times, calls\n %s\nwant\n %s", locked, strings.Join(log.calls, "\n "), strings.Join(want, "\n "))
+	}
+	for _, name := range []string{"sub/a", "b", "sub/c"} {
+		if got, err := os.ReadFile(filepath.Join(dir, name)); err != nil || string(got) != name {
+			t.Errorf("%s holds %q, %v", name, got, err)
+		}
+	}
+}
+
+// TestFaults fails each call in turn, before and after it took effect: the
+// file holds the old or the new content, an error is reported, and a retry
+// ends in the new content.
+func TestFaults(t *testing.T) {
+	for n := 1; n <= 6; n++ {
+		for _, after := range []bool{false, true} {
+			t.Run(fmt.Sprintf("call %d after=%v", n, after), func(t *testing.T) {
+				dir := t.TempDir()
+				name := filepath.Join(dir, "name")
+				if err := WriteFile(OS{}, name, []byte("old")); err != nil {
+					t.Fatal(err)
+				}
+				log := newTape(dir)
+				log.failAt, log.after = n, after
+				if err := WriteFile(log, name, []byte("new")); !errors.Is(err, errInjected) {
+					t.Errorf("error is %v", err)
+				}
+				if got := read(t, name); got != "old" && got != "new" {
+					t.Errorf("content is %q", got)
+				}
+				if err := WriteFile(OS{}, name, []byte("new")); err != nil || read(t, name) != "new" {
+					t.Errorf("retry: %v, %q", err, read(t, name))
+				}
+				checkLeftovers(t, dir, n == 1 || n == 4 && after)
+			})
+		}
+	}
+}
+
+// checkLeftovers allows a temporary file only where the failed call itself
+// hides what happened, and then it must count as abandoned.
+func checkLeftovers(t *testing.T, dir string, allowed bool) {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(dir, TempPrefix+"*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range names {
+		if !allowed || !Abandoned(n) {
+			t.Errorf("%s was left, abandoned: %v", n, Abandoned(n))
+		}
+	}
+}
+
+func read(t *testing.T, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func TestAbort(t *testing.T) {
+	dir := t.TempDir()
+	w, err := Create(OS{}, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if Abandoned(filepath.Join(w.temp)) {
+		t.Error("a file that is being written counts as abandoned")
+	}
+	w.Abort()
+	w.Abort()
+	if names, _ := os.ReadDir(dir); len(names) != 0 {
+		t.Errorf("%v is left", names)
+	}
+	if err := NewBatch(OS{}).Commit(); err != nil {
+		t.Errorf("empty batch: %v", err)
+	}
+}
+
+func TestMkdirAll(t *testing.T) {
+	dir := t.TempDir()
+	log := newTape(dir)
+	if err := MkdirAll(log, filepath.Join(dir, "a/b")); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"fsync .", "fsync a"}; !slices.Equal(log.calls, want) {
+		t.Errorf("calls %q, want %q", log.calls, want)
+	}
+	if err := WriteFile(OS{}, filepath.Join(dir, "file"), nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := MkdirAll(OS{}, filepath.Join(dir, "file/x")); err == nil {
+		t.Error("a file was taken for a directory")
+	}
+}
+
+func TestLock(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "lock")
+	release, err := Lock(name, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := Lock(name, false)
+	if err != nil {
+		t.Fatal("two shared locks exclude each other")
+	}
+	got := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		unlock, err := Lock(name, true)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		close(got)
+		unlock()
+	})
+	release()
+	select {
+	case <-got:
+		t.Error("the exclusive lock did not wait for the second shared one")
+	default:
+	}
+	second()
+	<-got
+	wg.Wait()
+}
