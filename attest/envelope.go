@@ -1,0 +1,221 @@
+package attest
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"slices"
+	"strconv"
+	"strings"
+
+	"rebuild/internal/document"
+	"rebuild/internal/fault"
+	"rebuild/store"
+)
+
+// PayloadType is the payloadType of every envelope.
+const PayloadType = "application/vnd.in-toto+json"
+
+// MaxSignatures is the most signatures that an envelope holds.
+const MaxSignatures = 32
+
+// MaxEnvelope is the largest envelope in bytes: a payload of 1 MiB in base64
+// and 32 signatures of at most 200 bytes each.
+const MaxEnvelope = 3 << 19
+
+// EnvelopeSuffix ends the name of every file that holds an envelope; before it
+// stands the hex of the payload's digest (index.md 7 and 8).
+const EnvelopeSuffix = ".dsse.json"
+
+// Envelope is a DSSE envelope whose form was checked and whose signatures
+// were not. What it says is out of reach until [Envelope.Verify].
+type Envelope struct {
+	payload    []byte
+	signatures []signature
+	raw        []byte
+}
+
+type signature struct {
+	keyID KeyID // "" if not given
+	sig   []byte
+}
+
+type envelopeJSON struct {
+	Payload     string          `json:"payload"`
+	PayloadType string          `json:"payloadType"`
+	Signatures  []signatureJSON `json:"signatures"`
+}
+
+type signatureJSON struct {
+	KeyID string `json:"keyid,omitempty"`
+	Sig   string `json:"sig"`
+}
+
+// PAE returns the bytes that are signed for a payload of a type: DSSE's
+// pre-authentication encoding, in which no two pairs have one form.
+func PAE(payloadType string, payload []byte) []byte {
+	var b bytes.Buffer
+	b.WriteString("DSSEv1 " + strconv.Itoa(len(payloadType)) + " " + payloadType + " " + strconv.Itoa(len(payload)) + " ")
+	b.Write(payload)
+	return b.Bytes()
+}
+
+// Sign puts payload into an envelope with one signature of each signer,
+// sorted by key id.
+func Sign(payload []byte, signers ...Signer) ([]byte, error) {
+	e := &Envelope{payload: payload}
+	for _, s := range signers {
+		if err := e.sign(s); err != nil {
+			return nil, err
+		}
+	}
+	return e.encode()
+}
+
+// Merge returns an envelope with the signatures of both, which must have the
+// same payload (EVIDENCE_MISMATCH). A signature that stands in both is kept
+// once.
+func Merge(a, b *Envelope) ([]byte, error) {
+	if !bytes.Equal(a.payload, b.payload) {
+		return nil, fault.New(fault.EvidenceMismatch, "the envelopes are about %s and %s", a.Digest(), b.Digest())
+	}
+	merged := &Envelope{payload: a.payload, signatures: slices.Clone(a.signatures)}
+	for _, s := range b.signatures {
+		if !slices.ContainsFunc(merged.signatures, s.equal) {
+			merged.signatures = append(merged.signatures, s)
+		}
+	}
+	return merged.encode()
+}
+
+func (s signature) equal(o signature) bool { return s.keyID == o.keyID && bytes.Equal(s.sig, o.sig) }
+
+// sign adds s's signature unless an equal one stands there; ed25519 is
+// deterministic, so signing twice changes nothing.
+func (e *Envelope) sign(s Signer) error {
+	sig, err := s.Sign(PAE(PayloadType, e.payload))
+	if err != nil {
+		return err
+	}
+	if key := s.Public(); !key.verifies(PAE(PayloadType, e.payload), sig) {
+		return fault.New(fault.SignatureInvalid, "the signer of key %s returned a signature that does not verify", key.Fingerprint())
+	}
+	added := signature{s.Public().ID(), sig}
+	if !slices.ContainsFunc(e.signatures, added.equal) {
+		e.signatures = append(e.signatures, added)
+	}
+	return nil
+}
+
+func (e *Envelope) encode() ([]byte, error) {
+	if n := len(e.signatures); n == 0 || n > MaxSignatures {
+		return nil, fault.New(fault.Semantic, "%d signatures, an envelope has 1 to %d", n, MaxSignatures)
+	}
+	slices.SortStableFunc(e.signatures, func(a, b signature) int { return strings.Compare(string(a.keyID), string(b.keyID)) })
+	out := envelopeJSON{Payload: strictBase64.EncodeToString(e.payload), PayloadType: PayloadType}
+	for _, s := range e.signatures {
+		out.Signatures = append(out.Signatures, signatureJSON{string(s.keyID), strictBase64.EncodeToString(s.sig)})
+	}
+	return document.Encode(out)
+}
+
+// ParseEnvelope checks the form of an envelope: canonical JSON, the one
+// payload type, strict base64, 1 to 32 signatures of 64 bytes. The payload
+// itself is not looked at. Errors are PARSE or STRUCTURE.
+func ParseEnvelope(file string, data []byte) (*Envelope, error) {
+	if len(data) > MaxEnvelope {
+		return nil, fault.New(fault.Parse, "%d bytes, at most %d are allowed", len(data), MaxEnvelope).At(file, 0)
+	}
+	var in envelopeJSON
+	if err := document.DecodeStrict(file, data, &in); err != nil {
+		return nil, err
+	}
+	if in.PayloadType != PayloadType {
+		return nil, fault.New(fault.Structure, "payloadType %.80q is not %s", in.PayloadType, PayloadType).At(file, 0)
+	}
+	payload, err := decodeBase64(in.Payload)
+	if err != nil {
+		return nil, fault.New(fault.Parse, "payload is %w", err).At(file, 0)
+	}
+	if n := len(in.Signatures); n == 0 || n > MaxSignatures {
+		return nil, fault.New(fault.Structure, "%d signatures, an envelope has 1 to %d", n, MaxSignatures).At(file, 0)
+	}
+	e := &Envelope{payload: payload, raw: bytes.Clone(data)}
+	for _, s := range in.Signatures {
+		raw, err := decodeBase64(s.Sig)
+		if err != nil || len(raw) != ed25519.SignatureSize {
+			return nil, fault.New(fault.Parse, "a signature is not the base64 of 64 bytes").At(file, 0)
+		}
+		e.signatures = append(e.signatures, signature{KeyID(s.KeyID), raw})
+	}
+	return e, nil
+}
+
+// Digest returns the envelope's address: the sha256 of its payload, which
+// stays the same when signatures are added.
+func (e *Envelope) Digest() store.Digest { return store.DigestOf(e.payload) }
+
+// Bytes returns the envelope as it was parsed.
+func (e *Envelope) Bytes() []byte { return bytes.Clone(e.raw) }
+
+// Signed is a payload that at least one known key signed. Only
+// [Envelope.Verify] makes one, and the content of a statement is reached only
+// through one.
+type Signed struct {
+	payload []byte
+	by      []PublicKey
+}
+
+// Payload returns the signed bytes.
+func (s *Signed) Payload() []byte { return bytes.Clone(s.payload) }
+
+// Digest returns the sha256 of the payload.
+func (s *Signed) Digest() store.Digest { return store.DigestOf(s.payload) }
+
+// By returns the distinct keys that signed, in the order of the envelope.
+func (s *Signed) By() []PublicKey { return slices.Clone(s.by) }
+
+// Verify checks every signature against keys, over the raw payload.
+//
+// A signature under one of keys that does not verify rejects the envelope
+// (SIGNATURE_INVALID), as does a keyid that names another key than the one
+// that verifies (STRUCTURE). Signatures of other keys say nothing; if there
+// is no other, the error is KEY_UNKNOWN. A keyid alone never decides.
+func (e *Envelope) Verify(keys []PublicKey) (*Signed, error) {
+	message := PAE(PayloadType, e.payload)
+	out := &Signed{payload: e.payload}
+	for _, s := range e.signatures {
+		key, err := s.verify(message, keys)
+		if err != nil {
+			return nil, err
+		}
+		if key != nil && !slices.Contains(out.by, *key) {
+			out.by = append(out.by, *key)
+		}
+	}
+	if len(out.by) == 0 {
+		return nil, fault.New(fault.KeyUnknown, "no signature on %s is by a known key", e.Digest()).
+			WithHint("add the signer's key to the policy if it is trusted")
+	}
+	return out, nil
+}
+
+// verify returns the key of keys that made s, or nil if none did.
+func (s signature) verify(message []byte, keys []PublicKey) (*PublicKey, error) {
+	for i := range keys {
+		if s.keyID != "" && s.keyID == keys[i].ID() {
+			if !keys[i].verifies(message, s.sig) {
+				return nil, fault.New(fault.SignatureInvalid, "the signature by key %s is wrong", keys[i].Fingerprint())
+			}
+			return &keys[i], nil
+		}
+	}
+	for i := range keys {
+		if keys[i].verifies(message, s.sig) {
+			if s.keyID != "" {
+				return nil, fault.New(fault.Structure, "keyid %.80q is not the key that signed, %s", s.keyID, keys[i].ID())
+			}
+			return &keys[i], nil
+		}
+	}
+	return nil, nil
+}

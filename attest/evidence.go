@@ -1,0 +1,266 @@
+package attest
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+
+	"rebuild/internal/document"
+	"rebuild/internal/fault"
+	"rebuild/store"
+)
+
+// Evidence is what a release is judged by, as it was found and not verified.
+type Evidence struct {
+	Builds  []BuildEvidence
+	Lock    []byte   // rebuild.lock; nil without
+	Objects [][]byte // that the release names, such as the released manifests
+}
+
+// BuildEvidence is a plan and the envelopes of all statements about it.
+type BuildEvidence struct {
+	Plan       []byte
+	Statements [][]byte
+}
+
+func blobMap(blobs [][]byte) map[store.Digest][]byte {
+	out := map[store.Digest][]byte{}
+	for _, b := range blobs {
+		out[store.DigestOf(b)] = b
+	}
+	return out
+}
+
+// judgeRelease judges every build of a release by a policy, with the
+// release's waivers, and returns the verdicts in the order of the builds.
+//
+// QUORUM_PENDING, LINEAGE_UNTRACED or DISSENT is what the evidence comes to;
+// EVIDENCE_MISMATCH is a release that says anything else than the evidence;
+// SEMANTIC are platforms whose plans differ in more than they may.
+func judgeRelease(policy *Policy, r *Release, ev Evidence, now time.Time) ([]*Verdict, error) {
+	if len(r.Builds) == 0 {
+		return nil, noBuilds()
+	}
+	plans := map[store.Digest]BuildEvidence{}
+	for _, b := range ev.Builds {
+		plans[store.DigestOf(b.Plan)] = b
+	}
+	if len(plans) != len(r.Builds) || len(ev.Builds) != len(r.Builds) {
+		return nil, mismatch("there is evidence for %d plans, the release has %d builds", len(ev.Builds), len(r.Builds))
+	}
+	if err := checkLock(r, ev.Lock); err != nil {
+		return nil, err
+	}
+	if err := r.checkObjects(ev.Objects); err != nil {
+		return nil, err
+	}
+	var verdicts []*Verdict
+	for i := range r.Builds {
+		b := &r.Builds[i]
+		found, ok := plans[b.Plan]
+		if !ok {
+			return nil, mismatch("plan %s of build %s is missing", b.Plan, b.Platform)
+		}
+		v, err := b.judge(policy, r, found, now)
+		if err != nil {
+			return nil, within(err, "build "+b.Platform)
+		}
+		verdicts = append(verdicts, v)
+	}
+	if err := samePlans(verdicts); err != nil {
+		return nil, err
+	}
+	return verdicts, r.checkIndex(ev.Objects)
+}
+
+func mismatch(format string, args ...any) *fault.Error {
+	return fault.New(fault.EvidenceMismatch, format, args...)
+}
+
+func checkLock(r *Release, lock []byte) error {
+	switch {
+	case r.Lock == "" && lock != nil:
+		return mismatch("there is a lock but the release names none")
+	case r.Lock != "" && lock == nil:
+		return mismatch("lock %s is missing", r.Lock)
+	case r.Lock != "" && store.DigestOf(lock) != r.Lock:
+		return mismatch("the lock is %s, the release says %s", store.DigestOf(lock), r.Lock)
+	}
+	return nil
+}
+
+// checkObjects refuses an object that the release does not name: nobody signed
+// for it, and whoever takes in the release would spread it.
+func (r *Release) checkObjects(objects [][]byte) error {
+	named := map[store.Digest]bool{r.OCIIndex: true, r.Package: true, r.Files: true, r.Exports: true}
+	for _, b := range r.Builds {
+		for _, t := range b.Targets {
+			named[t.Manifest] = true
+		}
+	}
+	for _, b := range objects {
+		if d := store.DigestOf(b); !named[d] {
+			return mismatch("object %s is not named by the release", d)
+		}
+	}
+	return nil
+}
+
+// judge judges one build and compares it with what the release says.
+func (b *ReleaseBuild) judge(policy *Policy, r *Release, found BuildEvidence, now time.Time) (*Verdict, error) {
+	plan, err := DecodePlan("plan "+string(b.Plan), found.Plan)
+	if err != nil {
+		return nil, err
+	}
+	if plan.Platform != b.Platform {
+		return nil, mismatch("the plan is for %s", plan.Platform)
+	}
+	listed, err := b.listed(found.Statements)
+	if err != nil {
+		return nil, err
+	}
+	v, err := Judge(policy, plan, listed, r.Waivers, now)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.checkListed(policy, r, v); err != nil {
+		return nil, err
+	}
+	// What came to light since the release was signed may still block it.
+	if len(found.Statements) > len(listed) {
+		if v, err = Judge(policy, plan, found.Statements, r.Waivers, now); err != nil {
+			return nil, err
+		}
+	}
+	if err := v.Err(); err != nil {
+		return nil, err
+	}
+	if v.outputs != b.Outputs {
+		return nil, mismatch("the quorum agrees on outputs %s, the release says %s", v.outputs, b.Outputs)
+	}
+	if targets := v.targets(); !slices.Equal(targets, b.Targets) {
+		return nil, mismatch("the plan's targets are %v, the release says %v", targets, b.Targets)
+	}
+	return v, nil
+}
+
+// listed returns the envelopes of the statements that the release lists. All
+// of them must be there.
+func (b *ReleaseBuild) listed(statements [][]byte) ([][]byte, error) {
+	var out [][]byte
+	seen := map[store.Digest]bool{}
+	for _, raw := range statements {
+		if e, err := ParseEnvelope("statement", raw); err == nil && slices.Contains(b.Statements, e.Digest()) {
+			seen[e.Digest()] = true
+			out = append(out, raw)
+		}
+	}
+	for _, d := range b.Statements {
+		if !seen[d] {
+			return nil, mismatch("statement %s is listed by the release but missing or damaged", d)
+		}
+	}
+	return out, nil
+}
+
+// checkListed wants no listed statement to have a wrong signature, and under
+// the policy that the release names exactly those that were judged. Another
+// policy may know operators by other names and so refuse their statements;
+// then its own verdict stands.
+func (b *ReleaseBuild) checkListed(policy *Policy, r *Release, v *Verdict) error {
+	for _, s := range v.statements {
+		if s.Status == StatusRefused && (policy.digest == r.Policy || s.Code == fault.SignatureInvalid) {
+			return mismatch("the release lists statement %s, which is refused: %s", s.Statement, s.Why)
+		}
+	}
+	if policy.digest == r.Policy && !slices.Equal(v.judged, b.Statements) {
+		return mismatch("the policy judges the statements %v, the release lists %v", v.judged, b.Statements)
+	}
+	return nil
+}
+
+// samePlans refuses builds whose plans differ in more than platform, images
+// and seeds: they would be different software under one name.
+func samePlans(verdicts []*Verdict) error {
+	var first []byte
+	for _, v := range verdicts {
+		common := *v.plan
+		common.Platform, common.Images, common.Seeds = "", nil, nil
+		b, err := document.Encode(common)
+		if err != nil {
+			return err
+		}
+		if first == nil {
+			first = b
+		}
+		if string(b) != string(first) {
+			return fault.New(fault.Semantic, "the plans for %s and %s differ in more than platform, images and seeds",
+				verdicts[0].plan.Platform, v.plan.Platform)
+		}
+	}
+	return nil
+}
+
+// checkIndex recomputes oci_index from the manifests in the evidence.
+func (r *Release) checkIndex(objects [][]byte) error {
+	if r.OCIIndex == "" {
+		return nil
+	}
+	index, err := r.ociIndex(blobMap(objects))
+	if err != nil {
+		return err
+	}
+	if d := store.DigestOf(index); d != r.OCIIndex {
+		return mismatch("the index of the released images is %s, the release says %s", d, r.OCIIndex)
+	}
+	return nil
+}
+
+func (r *Release) oneTargetEach() bool {
+	return len(r.Builds) > 0 && !slices.ContainsFunc(r.Builds, func(b ReleaseBuild) bool { return len(b.Targets) != 1 })
+}
+
+// An OCI image index in its canonical form, formats.md 3.
+type ociIndexJSON struct {
+	Manifests     []ociDescriptor `json:"manifests"`
+	MediaType     string          `json:"mediaType"`
+	SchemaVersion int             `json:"schemaVersion"`
+}
+
+type ociDescriptor struct {
+	Digest    store.Digest `json:"digest"`
+	MediaType string       `json:"mediaType"`
+	Platform  ociPlatform  `json:"platform"`
+	Size      int64        `json:"size"`
+}
+
+type ociPlatform struct {
+	Architecture string `json:"architecture"`
+	OS           string `json:"os"`
+	Variant      string `json:"variant,omitempty"`
+}
+
+// ociIndex returns the canonical index of the released manifests, whose bytes
+// are among blobs.
+func (r *Release) ociIndex(blobs map[store.Digest][]byte) ([]byte, error) {
+	index := ociIndexJSON{Manifests: []ociDescriptor{}, MediaType: store.MediaTypeIndex, SchemaVersion: 2}
+	for _, b := range r.Builds {
+		manifest := b.Targets[0].Manifest
+		raw, ok := blobs[manifest]
+		if !ok {
+			return nil, mismatch("manifest %s of %s is missing, so oci_index can not be recomputed", manifest, b.Platform)
+		}
+		index.Manifests = append(index.Manifests, ociDescriptor{manifest, store.MediaTypeManifest, parsePlatform(b.Platform), int64(len(raw))})
+	}
+	slices.SortFunc(index.Manifests, func(a, b ociDescriptor) int {
+		return cmp.Or(strings.Compare(a.Platform.OS, b.Platform.OS), strings.Compare(a.Platform.Architecture, b.Platform.Architecture),
+			strings.Compare(a.Platform.Variant, b.Platform.Variant))
+	})
+	return document.Encode(index)
+}
+
+func parsePlatform(s string) ociPlatform {
+	parts := append(strings.Split(s, "/"), "", "")
+	return ociPlatform{OS: parts[0], Architecture: parts[1], Variant: parts[2]}
+}

@@ -1,0 +1,140 @@
+package attest_test
+
+import (
+	"bytes"
+	"testing"
+
+	"rebuild/attest"
+	"rebuild/attest/attesttest"
+	"rebuild/store"
+)
+
+// Each target asks for more than that nothing panics: what is accepted is
+// written again in the same bytes, or is what was signed.
+
+func FuzzEnvelope(f *testing.F) {
+	w := attesttest.New(f)
+	f.Add(w.Statement("north", nil))
+	f.Add(w.Honest().Bundle.Release)
+	f.Fuzz(func(t *testing.T, in []byte) {
+		e, err := attest.ParseEnvelope("e", in)
+		if err != nil {
+			return
+		}
+		out, err := attest.Merge(e, e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := attest.ParseEnvelope("e", out)
+		if err != nil || again.Digest() != e.Digest() || !bytes.Equal(e.Bytes(), in) {
+			t.Fatalf("%s became %s, %v", in, out, err)
+		}
+	})
+}
+
+func FuzzResult(f *testing.F) {
+	w := attesttest.New(f)
+	f.Add(mustPayload(w, "north"))
+	f.Add(w.Honest().Payload)
+	keys := []attest.PublicKey{attesttest.Key("north").Public()}
+	f.Fuzz(func(t *testing.T, payload []byte) {
+		signed, err := attest.Sign(payload, attesttest.Key("north"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := attest.ParseEnvelope("e", signed)
+		if err != nil {
+			return // too large
+		}
+		v, err := attest.OpenResult(e, "north", keys, w.Plan)
+		if err != nil {
+			return
+		}
+		// A good result can be made again from what it says.
+		again, err := attest.NewResultStatement(w.Plan, *v)
+		if err != nil || len(again) != len(payload) {
+			t.Fatalf("%s became %s, %v", payload, again, err)
+		}
+	})
+}
+
+func FuzzRelease(f *testing.F) {
+	w := attesttest.New(f)
+	policy := w.LoadPolicy()
+	r := w.Honest()
+	f.Add(r.Payload)
+	f.Add(mustPayload(w, "north"))
+	f.Fuzz(func(t *testing.T, payload []byte) {
+		b := *r.Bundle
+		var err error
+		if b.Release, err = attest.Sign(payload, attesttest.Key("r1"), attesttest.Key("r2")); err != nil {
+			t.Fatal(err)
+		}
+		a, err := attest.Verify(policy, &b, attest.Expect{}, attesttest.Now)
+		if err == nil && (a.Release != store.DigestOf(payload) || len(a.Builds) != 1 || a.Builds[0].Outputs == "") {
+			t.Fatalf("%+v", a)
+		}
+	})
+}
+
+func FuzzPolicy(f *testing.F) {
+	for _, v := range policyVectors() {
+		f.Add([]byte(v.Policy))
+	}
+	w := attesttest.New(f)
+	one := [][]byte{w.Statement("stranger", nil)}
+	f.Fuzz(func(t *testing.T, in []byte) {
+		p, err := attest.LoadPolicy("policy.toml", in)
+		if err != nil {
+			return
+		}
+		// Whatever a policy says, nothing and strangers are no quorum.
+		v, err := attest.Judge(p, w.Plan, one, nil, attesttest.Now)
+		if err == nil && v.State() == attest.StateMet {
+			if _, known := p.OperatorOf(attesttest.Key("stranger").Public()); !known {
+				t.Fatalf("%s is met by a stranger", in)
+			}
+		}
+	})
+}
+
+func FuzzPlan(f *testing.F) {
+	f.Add(attesttest.New(f).PlanJSON)
+	f.Fuzz(func(t *testing.T, in []byte) {
+		p, err := attest.DecodePlan("plan.json", in)
+		if err != nil {
+			return
+		}
+		out, err := attest.EncodePlan(p)
+		if err != nil || !bytes.Equal(in, out) || p.Digest() != store.DigestOf(in) || len(p.Order()) != len(p.Stages) {
+			t.Fatalf("%s became %s, %v", in, out, err)
+		}
+	})
+}
+
+func FuzzBundle(f *testing.F) {
+	data, err := attesttest.New(f).Honest().Bundle.Encode()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(data)
+	f.Fuzz(func(t *testing.T, in []byte) {
+		b, err := attest.OpenBundle("b", in)
+		if err != nil {
+			return
+		}
+		if out, err := b.Encode(); err != nil || !bytes.Equal(in, out) {
+			t.Fatalf("%d bytes became %d, %v", len(in), len(out), err)
+		}
+	})
+}
+
+func FuzzPackage(f *testing.F) {
+	f.Add(attesttest.New(f).Honest().Package.Archive())
+	f.Fuzz(func(t *testing.T, in []byte) {
+		p, err := attest.OpenPackage("a", in)
+		if err == nil && (p.Cksum() != store.DigestOf(in).Hex() || p.Document().Name == "") {
+			t.Fatalf("%+v", p.Document())
+		}
+	})
+}

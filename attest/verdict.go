@@ -1,0 +1,674 @@
+package attest
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"rebuild/internal/fault"
+	"rebuild/store"
+)
+
+// State is what a verdict comes to.
+type State string
+
+// The three states. A zero Verdict is in none of them and is not met.
+const (
+	StateMet     State = "met"     // a quorum agrees and nothing blocks
+	StatePending State = "pending" // not enough results that count
+	StateDissent State = "dissent" // results contradict each other
+)
+
+// Waiver overrules one statement in one release. It is part of the release
+// that the signers sign and counts nowhere else.
+type Waiver struct {
+	Statement store.Digest `json:"statement"`
+	Reason    string       `json:"reason"`
+}
+
+// Kinds of contradiction.
+const (
+	KindOutputs          = "outputs" // unequal outputs from equal inputs
+	KindNotDeterministic = OutcomeNotDeterministic
+	KindBuildFailed      = OutcomeBuildFailed
+)
+
+// Contradiction is where results can not all be right.
+type Contradiction struct {
+	Kind   string  `json:"kind"`
+	Stage  string  `json:"stage,omitempty"` // "" if the result does not say where it failed
+	Values []Value `json:"values"`
+}
+
+// Value is one of the answers that contradict each other, and who gave it.
+type Value struct {
+	Tree       store.Digest   `json:"tree,omitempty"`
+	Manifest   store.Digest   `json:"manifest,omitempty"`
+	Statements []store.Digest `json:"statements"` // sorted
+	Operators  []string       `json:"operators"`  // of Statements, one for each
+}
+
+// names returns the distinct operators, sorted.
+func (v Value) names() string {
+	all := slices.Clone(v.Operators)
+	slices.Sort(all)
+	return strings.Join(slices.Compact(all), ", ")
+}
+
+func (c Contradiction) String() string {
+	var b strings.Builder
+	switch c.Kind {
+	case KindOutputs:
+		fmt.Fprintf(&b, "stage %s differs:", c.Stage)
+		for _, v := range c.Values {
+			fmt.Fprintf(&b, " [%s: tree %s manifest %s]", v.names(), v.Tree, v.Manifest)
+		}
+	default:
+		fmt.Fprintf(&b, "%s at stage %s for %s", c.Kind, c.Stage, c.Values[0].names())
+	}
+	return b.String()
+}
+
+// OperatorAccount says whether an operator's vote counted, and if not, why.
+type OperatorAccount struct {
+	Operator  string       `json:"operator"`
+	Counted   bool         `json:"counted"`             // for the value that won or leads
+	Statement store.Digest `json:"statement,omitempty"` // the vote, or what would have been it
+	Outputs   store.Digest `json:"outputs,omitempty"`
+	Why       string       `json:"why,omitempty"` // unless counted
+}
+
+// StatementAccount says what became of one statement.
+type StatementAccount struct {
+	// Statement is the payload digest, or for what is not an envelope at all
+	// the digest of its bytes.
+	Statement store.Digest `json:"statement"`
+	Operator  string       `json:"operator,omitempty"`
+	Status    string       `json:"status"`
+	Why       string       `json:"why,omitempty"`
+	Code      fault.Code   `json:"code,omitempty"` // of the error, if it was refused
+}
+
+// What may become of a statement, worst first.
+const (
+	StatusRefused  = "refused"  // malformed, badly signed or at odds with itself or the plan
+	StatusOutsider = "outsider" // not signed by an operator whom the quorum counts
+	StatusVoid     = "void"     // good, but by a key that does not count at this time
+	StatusWaived   = "waived"
+	StatusJudged   = "judged"
+)
+
+// String says it in one line, the reason at its end. The reason may quote
+// what the statement says, so whoever prints it escapes what is no text.
+func (s StatementAccount) String() string {
+	out := "statement " + string(s.Statement)
+	if s.Operator != "" {
+		out += " of " + s.Operator
+	}
+	out += ": " + s.Status
+	if s.Why != "" {
+		out += ": " + s.Why
+	}
+	return out
+}
+
+// Unjudged returns those of all that were not judged, and those that a waiver
+// overruled: what a person must be told about and no count shows.
+func Unjudged(all []StatementAccount) []StatementAccount {
+	return slices.DeleteFunc(slices.Clone(all), func(s StatementAccount) bool { return s.Status == StatusJudged })
+}
+
+// Verdict is what a policy makes of the statements about a plan. Only
+// [Judge] makes one.
+type Verdict struct {
+	state          State
+	policy         store.Digest
+	plan           *Plan
+	planDigest     store.Digest
+	outputs        store.Digest // that won or leads; "" without any vote
+	winners        []ballot     // for outputs
+	operators      []OperatorAccount
+	statements     []StatementAccount
+	judged         []store.Digest
+	envelopes      [][]byte // of judged
+	contradictions []Contradiction
+	blocking       []Contradiction // those that are more than a note
+	waivers        []Waiver
+	shortfalls     []Shortfall
+	lineageOnly    bool
+}
+
+// Judge counts the statements about plan p by a policy at a time, without a
+// log (formats.md 5, verdict). statements are envelopes as they were found;
+// neither their order nor copies change anything, and what is no statement of
+// an operator counts for nothing. Waivers are those of the release at hand.
+//
+// The error is POLICY_EXPIRED, or SEMANTIC for a bad waiver. All that can be
+// said about the statements is in the verdict; its [Verdict.Err] is nil only
+// when it is met.
+func Judge(policy *Policy, p *Plan, statements [][]byte, waivers []Waiver, now time.Time) (*Verdict, error) {
+	if err := policy.CheckAt(now); err != nil {
+		return nil, err
+	}
+	waived, err := waivedStatements(waivers)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.Validate(); err != nil {
+		return nil, err
+	}
+	j := &judge{policy: policy, plan: newPlanIndex(p), now: now, barred: map[string]string{},
+		authors: map[store.Digest]string{}, claims: map[store.Digest][]string{}}
+	j.v = &Verdict{policy: policy.digest, plan: p, planDigest: j.plan.digest, waivers: slices.Clone(waivers)}
+	j.open(statements)
+	j.bar(waived)
+	j.v.contradictions = contradictions(j.plan, j.kept)
+	for _, c := range j.v.contradictions {
+		if j.counts(c) {
+			j.v.blocking = append(j.v.blocking, c)
+		}
+	}
+	j.vote()
+	return j.v, nil
+}
+
+func waivedStatements(waivers []Waiver) (map[store.Digest]bool, error) {
+	out := map[store.Digest]bool{}
+	for _, w := range waivers {
+		if _, err := store.ParseDigest(string(w.Statement)); err != nil {
+			return nil, within(err, "waiver")
+		}
+		if strings.TrimSpace(w.Reason) == "" {
+			return nil, fault.New(fault.Semantic, "the waiver of %s gives no reason", w.Statement)
+		}
+		if out[w.Statement] {
+			return nil, fault.New(fault.Semantic, "%s is waived twice", w.Statement)
+		}
+		out[w.Statement] = true
+	}
+	return out, nil
+}
+
+// judge is the state of one call of Judge.
+type judge struct {
+	policy *Policy
+	plan   *planIndex
+	now    time.Time
+	v      *Verdict
+	kept   []*verifiedResult // that count for or against, sorted by digest
+	barred map[string]string // operators that cast no vote, and why
+
+	authors map[store.Digest]string   // whose result a payload is, of every result found
+	claims  map[store.Digest][]string // operators who say that they reused a result of theirs
+}
+
+// opened is what became of one envelope.
+type opened struct {
+	account StatementAccount
+	result  *verifiedResult
+	raw     []byte
+}
+
+var statusRank = map[string]int{StatusRefused: 0, StatusOutsider: 1, StatusVoid: 2, StatusJudged: 3}
+
+// better orders two readings of one payload under different signatures. The
+// choice does not depend on which envelope was met first.
+func (o opened) better(than opened) bool {
+	if a, b := statusRank[o.account.Status], statusRank[than.account.Status]; a != b {
+		return a > b
+	}
+	if o.account.Why != than.account.Why {
+		return o.account.Why < than.account.Why
+	}
+	return bytes.Compare(o.raw, than.raw) < 0
+}
+
+// open verifies every statement, keeps one per payload, and sorts.
+func (j *judge) open(statements [][]byte) {
+	keys := slices.SortedFunc(maps.Keys(j.policy.owner), func(a, b PublicKey) int { return strings.Compare(string(a[:]), string(b[:])) })
+	best := map[store.Digest]opened{}
+	for _, raw := range statements {
+		o := j.openOne(raw, keys)
+		o.raw = raw
+		if known, seen := best[o.account.Statement]; !seen || o.better(known) {
+			best[o.account.Statement] = o
+		}
+	}
+	for _, digest := range slices.Sorted(maps.Keys(best)) {
+		o := best[digest]
+		j.v.statements = append(j.v.statements, o.account)
+		switch o.account.Status {
+		case StatusJudged:
+			j.kept = append(j.kept, o.result)
+			j.v.keep(digest, o.raw)
+		case StatusVoid:
+			j.v.keep(digest, o.raw)
+		}
+	}
+}
+
+func (v *Verdict) keep(digest store.Digest, envelope []byte) {
+	v.judged = append(v.judged, digest)
+	v.envelopes = append(v.envelopes, envelope)
+}
+
+func (j *judge) openOne(raw []byte, keys []PublicKey) opened {
+	e, err := ParseEnvelope("statement", raw)
+	if err != nil {
+		return opened{account: StatementAccount{Statement: store.DigestOf(raw)}.refuse(err)}
+	}
+	a := StatementAccount{Statement: e.Digest()}
+	if err := e.oneSignature(); err != nil {
+		return opened{account: a.refuse(err)}
+	}
+	signed, err := e.Verify(keys)
+	switch fault.CodeOf(err) {
+	case "":
+	case fault.KeyUnknown:
+		a.Status, a.Why = StatusOutsider, "not signed by a key of the policy"
+		return opened{account: a}
+	default:
+		return opened{account: a.refuse(err)}
+	}
+	a.Operator = j.policy.owner[signed.by[0]]
+	said, err := readResult(signed, a.Operator)
+	if err == nil {
+		j.authors[a.Statement] = a.Operator
+	}
+	if _, counts := j.policy.operators[a.Operator]; !counts {
+		a.Status, a.Why = StatusOutsider, "operator "+a.Operator+" is not in the quorum"
+		return opened{account: a}
+	}
+	if err != nil {
+		return opened{account: a.refuse(err)}
+	}
+	result, err := openResult(said, j.plan)
+	if err != nil {
+		return opened{account: a.refuse(err)}
+	}
+	for _, k := range j.policy.operators[a.Operator] {
+		if k.key == result.by {
+			if err := k.at(j.now); err != nil {
+				a.Status, a.Why = StatusVoid, err.Error()
+				return opened{account: a, result: result}
+			}
+		}
+	}
+	a.Status = StatusJudged
+	return opened{account: a, result: result}
+}
+
+func (s StatementAccount) refuse(err error) StatementAccount {
+	s.Status, s.Why, s.Code = StatusRefused, err.Error(), fault.CodeOf(err)
+	return s
+}
+
+// bar drops the waived statements and finds the operators that cast no vote
+// because they contradict themselves, or because a waiver speaks against them.
+func (j *judge) bar(waived map[store.Digest]bool) {
+	for _, c := range contradictions(j.plan, j.kept) {
+		for _, v := range c.Values {
+			for i, d := range v.Statements {
+				if waived[d] && j.counts(c) {
+					j.barred[v.Operators[i]] = "a contradiction of this operator is waived"
+				}
+			}
+		}
+	}
+	j.kept = slices.DeleteFunc(j.kept, func(r *verifiedResult) bool { return waived[r.digest] })
+	for i := range j.v.statements {
+		if s := &j.v.statements[i]; waived[s.Statement] && s.Status == StatusJudged {
+			s.Status = StatusWaived
+		}
+	}
+	for _, c := range contradictions(j.plan, j.kept) {
+		for _, name := range c.selfContradicting() {
+			j.barred[name] = "the operator contradicts itself at stage " + c.Stage
+		}
+	}
+	for _, r := range j.kept {
+		for _, s := range r.result.Stages {
+			if s.From != "" && !slices.Contains(j.claims[s.From], r.result.Operator) {
+				j.claims[s.From] = append(j.claims[s.From], r.result.Operator)
+			}
+		}
+	}
+}
+
+// borrowed says which stage a result reused that its operator did not build,
+// or "". What the operator built itself is in a result of its own, so a result
+// of another is none, and one that two operators claim is so of one at most.
+// Such a stage is no more than a substituted one for the vote; for
+// contradictions it stays what the operator says it is, so that a statement
+// which comes to light can take votes away and never a contradiction.
+func (j *judge) borrowed(r *verifiedResult) string {
+	me := r.result.Operator
+	for _, s := range r.result.Stages {
+		if s.From == "" {
+			continue
+		}
+		if author, known := j.authors[s.From]; known && author != me {
+			return fmt.Sprintf("stage %s was reused from statement %s, which is of %s", s.Name, s.From, author)
+		} else if others := j.claims[s.From]; !known && len(others) > 1 {
+			return fmt.Sprintf("stage %s was reused from statement %s, which is missing and claimed by %s", s.Name, s.From, strings.Join(others, " and "))
+		}
+	}
+	return ""
+}
+
+// counts says whether a contradiction is more than a note.
+func (j *judge) counts(c Contradiction) bool {
+	return c.Kind != KindBuildFailed || j.policy.blocksOnBuildFailed()
+}
+
+// selfContradicting returns the operators that stand in two values, or that
+// saw their own two runs differ.
+func (c Contradiction) selfContradicting() []string {
+	if c.Kind == KindNotDeterministic {
+		return c.Values[0].Operators
+	}
+	seen, twice := map[string]int{}, map[string]bool{}
+	for i, v := range c.Values {
+		for _, name := range v.Operators {
+			if first, again := seen[name]; again && first != i {
+				twice[name] = true
+			}
+			seen[name] = i
+		}
+	}
+	return slices.Sorted(maps.Keys(twice))
+}
+
+// contradictions compares results and returns what can not all be right, in
+// the order of the plan. infra-failed and timed-out say nothing about a plan.
+func contradictions(p *planIndex, results []*verifiedResult) []Contradiction {
+	var out []Contradiction
+	for _, name := range append(slices.Clone(p.order), "") {
+		out = append(out, failures(name, OutcomeNotDeterministic, results)...)
+		if stage := p.stage[name]; stage != nil {
+			out = append(out, differences(stage, results)...)
+		}
+		out = append(out, failures(name, OutcomeBuildFailed, results)...)
+	}
+	return out
+}
+
+// failures reports the results that ended so at a stage, as one contradiction.
+func failures(stage, outcome string, results []*verifiedResult) []Contradiction {
+	var v Value
+	for _, r := range results {
+		if r.result.Outcome == outcome && r.result.Failure.Stage == stage {
+			v.add(r)
+		}
+	}
+	if len(v.Operators) == 0 {
+		return nil
+	}
+	return []Contradiction{{Kind: outcome, Stage: stage, Values: []Value{v}}}
+}
+
+func (v *Value) add(r *verifiedResult) {
+	v.Operators = append(v.Operators, r.result.Operator)
+	v.Statements = append(v.Statements, r.digest)
+}
+
+// differences groups the results by the inputs that a stage had, and reports
+// each group in which the output is not one.
+func differences(stage *PlanStage, results []*verifiedResult) []Contradiction {
+	groups := map[string]map[[2]store.Digest]*Value{}
+	for _, r := range results {
+		inputs, out, comparable := stageOf(stage, r)
+		if !comparable {
+			continue
+		}
+		if groups[inputs] == nil {
+			groups[inputs] = map[[2]store.Digest]*Value{}
+		}
+		key := [2]store.Digest{out.Tree, out.Manifest}
+		if groups[inputs][key] == nil {
+			groups[inputs][key] = &Value{Tree: out.Tree, Manifest: out.Manifest}
+		}
+		groups[inputs][key].add(r)
+	}
+	var all []Contradiction
+	for _, inputs := range slices.Sorted(maps.Keys(groups)) {
+		if len(groups[inputs]) < 2 {
+			continue
+		}
+		c := Contradiction{Kind: KindOutputs, Stage: stage.Name}
+		for _, v := range groups[inputs] {
+			c.Values = append(c.Values, *v)
+		}
+		// The most frequent answer first; it is not thereby the right one.
+		slices.SortFunc(c.Values, func(a, b Value) int {
+			if d := len(b.Operators) - len(a.Operators); d != 0 {
+				return d
+			}
+			return strings.Compare(string(a.Tree+a.Manifest), string(b.Tree+b.Manifest))
+		})
+		all = append(all, c)
+	}
+	return all
+}
+
+// stageOf returns a stage's input manifests as one string and its output, if
+// this operator built it from inputs that the result states.
+func stageOf(stage *PlanStage, r *verifiedResult) (inputs string, out *StageResult, comparable bool) {
+	if r.result.Outcome == OutcomeInfraFailed || r.result.Outcome == OutcomeTimedOut {
+		return "", nil, false
+	}
+	out = r.stage[stage.Name]
+	if out == nil || out.Origin == OriginSubstituted {
+		return "", nil, false
+	}
+	for _, name := range stage.StageInputs() {
+		in := r.stage[name]
+		if in == nil {
+			return "", nil, false
+		}
+		inputs += string(in.Manifest) + " "
+	}
+	return inputs, out, true
+}
+
+// vote picks one vote per operator, groups them by value, and decides.
+func (j *judge) vote() {
+	strict, accounts := j.ballots(true)
+	met, leading := j.tally(strict)
+	j.v.outputs = leading
+	j.v.winners = strict[leading]
+	switch {
+	case j.policy.blocksOnDissent() && len(j.v.blocking) > 0, len(met) > 1:
+		j.v.state = StateDissent
+	case len(met) == 1:
+		j.v.state = StateMet
+	default:
+		j.v.state = StatePending
+		j.v.shortfalls = j.policy.shortfalls(strict[leading])
+		relaxed, _ := j.ballots(false)
+		without, _ := j.tally(relaxed)
+		j.v.lineageOnly = len(without) == 1
+	}
+	for _, name := range j.policy.reachable {
+		a := accounts[name]
+		if a.Outputs != "" && a.Why == "" {
+			a.Counted = a.Outputs == leading
+			if !a.Counted {
+				a.Why = "votes for another value"
+			}
+		}
+		j.v.operators = append(j.v.operators, a)
+	}
+}
+
+// ballots returns the votes by value, and an account of every operator that
+// the quorum counts. With lineage false, what the policy demands of lineage
+// is not asked for.
+func (j *judge) ballots(lineage bool) (map[store.Digest][]ballot, map[string]OperatorAccount) {
+	votes := map[store.Digest][]ballot{}
+	accounts := map[string]OperatorAccount{}
+	for _, name := range j.policy.reachable {
+		accounts[name] = OperatorAccount{Operator: name, Why: j.silence(name)}
+	}
+	for _, r := range j.kept { // by digest, so the first that votes is the lowest
+		name := r.result.Operator
+		a := accounts[name]
+		if a.Outputs != "" && a.Why == "" {
+			continue // one operator, one vote
+		}
+		a.Statement, a.Outputs, a.Why = r.digest, r.result.Outputs, j.objection(r, lineage)
+		if a.Why == "" {
+			votes[a.Outputs] = append(votes[a.Outputs], ballot{name, r})
+		}
+		accounts[name] = a
+	}
+	return votes, accounts
+}
+
+// silence says why there is nothing to count of an operator.
+func (j *judge) silence(name string) string {
+	for _, s := range j.v.statements {
+		if s.Operator == name && s.Status != StatusJudged {
+			return "its statement is " + s.Status
+		}
+	}
+	return "no statement"
+}
+
+// objection says why a result is no vote, or "".
+func (j *judge) objection(r *verifiedResult, lineage bool) string {
+	req, res := j.policy.doc.Require, &r.result
+	switch {
+	case j.barred[res.Operator] != "":
+		return j.barred[res.Operator]
+	case res.Outcome != OutcomeBuilt:
+		return "the outcome is " + res.Outcome
+	case !res.Hermetic:
+		return "not hermetic"
+	case res.substituted() != "":
+		return "stage " + res.substituted() + " was substituted"
+	case j.borrowed(r) != "":
+		return j.borrowed(r)
+	case req.Fresh && res.firstOrigin(OriginReused) != "":
+		return "stage " + res.firstOrigin(OriginReused) + " was reused and the policy wants fresh results"
+	case req.Deterministic && (res.Repeat == nil || res.Repeat.Runs < 2 || !res.Repeat.Equal):
+		return "the policy wants two equal fresh runs"
+	case lineage && req.Bootstrapped && !res.Lineage.Complete():
+		return "the lineage is not complete"
+	case lineage && req.MaxSeedBytes != nil && j.plan.seedBytes > *req.MaxSeedBytes:
+		return fmt.Sprintf("the plan has %d seed bytes, the policy allows %d", j.plan.seedBytes, *req.MaxSeedBytes)
+	}
+	return ""
+}
+
+// tally returns the values that have a quorum, and the one with most votes.
+func (j *judge) tally(votes map[store.Digest][]ballot) (met []store.Digest, leading store.Digest) {
+	for _, value := range slices.Sorted(maps.Keys(votes)) {
+		if len(j.policy.shortfalls(votes[value])) == 0 {
+			met = append(met, value)
+		}
+		if leading == "" || len(votes[value]) > len(votes[leading]) {
+			leading = value
+		}
+	}
+	if len(met) == 1 {
+		leading = met[0]
+	}
+	return met, leading
+}
+
+// State returns what the verdict comes to.
+func (v *Verdict) State() State { return v.state }
+
+// Plan returns the digest of the plan that was judged.
+func (v *Verdict) Plan() store.Digest { return v.planDigest }
+
+// Policy returns the digest of the policy that judged.
+func (v *Verdict) Policy() store.Digest { return v.policy }
+
+// Outputs returns the value that won, or of a pending verdict the one with
+// most votes; "" without a vote.
+func (v *Verdict) Outputs() store.Digest { return v.outputs }
+
+// Operators returns the account of every operator that the quorum counts,
+// sorted by name.
+func (v *Verdict) Operators() []OperatorAccount { return slices.Clone(v.operators) }
+
+// Statements returns what became of every statement, sorted by digest.
+func (v *Verdict) Statements() []StatementAccount { return slices.Clone(v.statements) }
+
+// Judged returns the sorted digests of the statements that a release of this
+// verdict lists: those of the quorum's operators that were not refused.
+func (v *Verdict) Judged() []store.Digest { return slices.Clone(v.judged) }
+
+// Envelopes returns the envelope of each of [Verdict.Judged]: the statements
+// that go into a release's bundle.
+func (v *Verdict) Envelopes() [][]byte { return slices.Clone(v.envelopes) }
+
+// Contradictions returns where the results differ, in plan order, also where
+// the policy only wants it reported.
+func (v *Verdict) Contradictions() []Contradiction { return slices.Clone(v.contradictions) }
+
+// Shortfalls returns what a pending verdict lacks.
+func (v *Verdict) Shortfalls() []Shortfall { return slices.Clone(v.shortfalls) }
+
+// Err returns nil for a verdict that is met, and otherwise QUORUM_PENDING,
+// LINEAGE_UNTRACED if nothing but lineage keeps votes from counting, or
+// DISSENT, saying what is missing or differs first.
+func (v *Verdict) Err() error {
+	switch v.state {
+	case StateMet:
+		return nil
+	case StateDissent:
+		return v.dissent()
+	case StatePending:
+		return v.pending()
+	}
+	return fault.New(fault.Internal, "a verdict that was never judged")
+}
+
+func (v *Verdict) dissent() error {
+	e := fault.New(fault.Dissent, "rebuilders disagree on plan %s", v.planDigest)
+	if len(v.blocking) > 0 {
+		e = fault.New(fault.Dissent, "rebuilders disagree on plan %s: %s", v.planDigest, v.blocking[0]).
+			With("stage", v.blocking[0].Stage)
+	}
+	return e.With("contradictions", v.contradictions).
+		WithHint("compare the stage named; a release needs agreement, or a signed waiver of the statement that is wrong")
+}
+
+func (v *Verdict) pending() error {
+	code, wants := fault.QuorumPending, make([]string, len(v.shortfalls))
+	for i, s := range v.shortfalls {
+		wants[i] = s.String()
+	}
+	why := ""
+	for _, a := range v.operators {
+		if !a.Counted {
+			why += fmt.Sprintf("; %s: %s", a.Operator, a.Why)
+		}
+	}
+	hint := "collect the results of the missing operators"
+	if v.lineageOnly {
+		code, hint = fault.LineageUntraced, "trace every executable to the seeds; nothing else keeps these votes from counting"
+	}
+	return fault.New(code, "no quorum on plan %s: %s%s", v.planDigest, strings.Join(wants, "; "), why).
+		With("shortfalls", v.shortfalls).WithHint("%s", hint)
+}
+
+// Met is proof that a verdict was met. Only [Verdict.Met] makes one, and a
+// release can not be proposed without.
+type Met struct {
+	verdict *Verdict
+}
+
+// Met returns the proof, or the error of [Verdict.Err].
+func (v *Verdict) Met() (*Met, error) {
+	if err := v.Err(); err != nil {
+		return nil, err
+	}
+	return &Met{v}, nil
+}

@@ -1,0 +1,241 @@
+package attest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"rebuild/internal/fault"
+	"rebuild/internal/names"
+	"rebuild/store"
+)
+
+// Expect is what a verifier wants a bundle to be about. What is left empty is
+// not compared, and the account says so.
+type Expect struct {
+	Name     string // NAME or ORG/NAME
+	Version  string
+	Archives [][]byte // package archives at hand, each of which must be the released one
+	Layouts  []string // directories of OCI layouts, each of which must hold released images and no other
+}
+
+// Account is what [Verify] found, for people and for scripts.
+type Account struct {
+	Name          string         `json:"name"`
+	Version       string         `json:"version"`
+	Release       store.Digest   `json:"release"`
+	Snapshot      store.Digest   `json:"snapshot"`
+	Policy        PolicyAccount  `json:"policy"`
+	Signers       []string       `json:"signers"` // of the policy, who signed
+	Builds        []BuildAccount `json:"builds"`
+	Waivers       []Waiver       `json:"waivers,omitempty"`
+	Hermetic      bool           `json:"hermetic"`
+	Deterministic bool           `json:"deterministic"`
+	Reproduced    bool           `json:"reproduced"`
+	Bootstrapped  bool           `json:"bootstrapped"`
+	Word          string         `json:"word"`
+	Compared      []string       `json:"compared,omitempty"` // what of Expect was compared and equal
+	Notes         []string       `json:"notes"`              // what was not checked or is not proven
+}
+
+// PolicyAccount names the judge.
+type PolicyAccount struct {
+	Name    string       `json:"name"`
+	Version int64        `json:"version"`
+	Digest  store.Digest `json:"digest"`
+	Named   bool         `json:"named_by_release"` // false: the release was judged by another policy
+}
+
+// BuildAccount says who built what on one platform.
+type BuildAccount struct {
+	Platform       string             `json:"platform"`
+	Plan           store.Digest       `json:"plan"`
+	Outputs        store.Digest       `json:"outputs"`
+	Targets        []ReleaseTarget    `json:"targets"`
+	Operators      []OperatorAccount  `json:"operators"`
+	Statements     []StatementAccount `json:"statements"`               // what became of each, judged or not
+	Contradictions []Contradiction    `json:"contradictions,omitempty"` // that the policy only reports
+}
+
+// The words for what a release is.
+const (
+	Reproducible   = "reproducible"    // hermetic, deterministic, reproduced and bootstrapped
+	RepeatableOnly = "repeatable-only" // all but bootstrapped
+	Unproven       = "unproven"
+)
+
+// Verify judges a bundle by a policy at a time, without a network: signatures,
+// evidence, and what the caller expects. A nil error means that all of it
+// holds; the account then says what that comes to and what was not checked.
+//
+// A release of something else than expected is EVIDENCE_MISMATCH, as is
+// evidence that does not fit the release. An archive or layout at hand that
+// differs from the release has the codes of [OpenPackage], CKSUM_MISMATCH and
+// TREE_MISMATCH.
+func Verify(policy *Policy, b *Bundle, expect Expect, now time.Time) (*Account, error) {
+	signed, verdicts, err := VerifyRelease(policy, b, now)
+	if err != nil {
+		return nil, err
+	}
+	a := newAccount(policy, signed, verdicts)
+	return a, a.compare(&signed.release, expect)
+}
+
+// VerifyRelease judges a bundle's signatures and evidence alone. It returns
+// the release and the verdict of each build.
+func VerifyRelease(policy *Policy, b *Bundle, now time.Time) (*SignedRelease, []*Verdict, error) {
+	if err := policy.CheckAt(now); err != nil {
+		return nil, nil, err
+	}
+	e, err := ParseEnvelope(bundleRelease, b.Release)
+	if err != nil {
+		return nil, nil, err
+	}
+	signed, err := OpenRelease(policy, e, now)
+	if err != nil {
+		return nil, nil, err
+	}
+	verdicts, err := judgeRelease(policy, &signed.release, b.Evidence, now)
+	return signed, verdicts, err
+}
+
+func newAccount(policy *Policy, signed *SignedRelease, verdicts []*Verdict) *Account {
+	r := &signed.release
+	a := &Account{
+		Name: r.Name, Version: r.Version, Release: signed.digest, Snapshot: r.Snapshot, Signers: signed.signers, Waivers: r.Waivers,
+		Policy:   PolicyAccount{policy.Name(), policy.Version(), policy.digest, policy.digest == r.Policy},
+		Hermetic: true, Deterministic: true, Reproduced: true, Bootstrapped: true,
+	}
+	for i, v := range verdicts {
+		a.Builds = append(a.Builds, BuildAccount{
+			Platform: r.Builds[i].Platform, Plan: v.planDigest, Outputs: v.outputs, Targets: r.Builds[i].Targets,
+			Operators: v.Operators(), Statements: v.Statements(), Contradictions: v.Contradictions(),
+		})
+		a.Hermetic = a.Hermetic && v.all(func(r *Result) bool { return r.Hermetic })
+		a.Deterministic = a.Deterministic && !v.all(func(r *Result) bool { return r.Repeat == nil || r.Repeat.Runs < 2 || !r.Repeat.Equal })
+		a.Reproduced = a.Reproduced && len(v.winners) >= 2
+		a.Bootstrapped = a.Bootstrapped && v.all(func(r *Result) bool { return r.Lineage.Complete() })
+	}
+	a.Word = Unproven
+	if a.Hermetic && a.Deterministic && a.Reproduced {
+		a.Word = RepeatableOnly
+		if a.Bootstrapped {
+			a.Word = Reproducible
+		}
+	}
+	a.Notes = append(a.Notes,
+		"name, version and metadata are the signers' word, not the quorum's",
+		"owner history not checked",
+		"upstream source may still be wrong or malicious")
+	if !a.Policy.Named {
+		a.Notes = append([]string{"judged by policy " + string(policy.digest) + ", the release names " + string(r.Policy)}, a.Notes...)
+	}
+	return a
+}
+
+// all says whether f holds for every vote of the winning value.
+func (v *Verdict) all(f func(*Result) bool) bool {
+	return !slices.ContainsFunc(v.winners, func(b ballot) bool { return !f(&b.result.result) })
+}
+
+// compare checks what the caller expects.
+func (a *Account) compare(r *Release, expect Expect) error {
+	if expect.Name != "" {
+		if expect.Name != r.Name {
+			return mismatch("the release is of %s, not %s", r.Name, expect.Name)
+		}
+		a.Compared = append(a.Compared, "name")
+	}
+	if expect.Version != "" {
+		if err := names.Version(expect.Version); err != nil {
+			return err
+		}
+		if names.CompareVersions(expect.Version, r.Version) != 0 {
+			return mismatch("the release is %s %s, not %s", r.Name, r.Version, expect.Version)
+		}
+		a.Compared = append(a.Compared, "version")
+	}
+	for _, archive := range expect.Archives {
+		if err := r.VerifyArchive(archive); err != nil {
+			return err
+		}
+		a.Compared = append(a.Compared, "archive")
+	}
+	for _, dir := range expect.Layouts {
+		images, err := r.verifyLayout(dir)
+		if err != nil {
+			return err
+		}
+		a.Compared = append(a.Compared, images.found...)
+		a.Notes = append(a.Notes, images.notes...)
+	}
+	return nil
+}
+
+// VerifyArchive checks that an archive is the one of the release and that its
+// content is what its inventory says and what was voted for.
+func (r *Release) VerifyArchive(archive []byte) error {
+	_, err := r.openArchive(archive)
+	return err
+}
+
+func (r *Release) openArchive(archive []byte) (*Package, error) {
+	if got := store.DigestOf(archive).Hex(); got != r.Cksum {
+		return nil, fault.New(fault.CksumMismatch, "the archive has sha256 %s, the release says %s", got, r.Cksum).
+			WithHint("fetch the archive of %s %s again", r.Name, r.Version)
+	}
+	p, err := OpenPackage("archive", archive)
+	if err != nil {
+		return nil, err
+	}
+	return p, r.checkPackage(p)
+}
+
+// Lines returns the account as text for people, one line each, the most
+// important first.
+func (a *Account) Lines() []string {
+	compared := "nothing at hand was compared with it"
+	if len(a.Compared) > 0 {
+		compared = "compared and equal: " + strings.Join(a.Compared, ", ")
+	}
+	out := []string{
+		fmt.Sprintf("verified %s %s, release %s; %s", a.Name, a.Version, a.Release, compared),
+		fmt.Sprintf("%s: hermetic %s, deterministic %s, reproduced %s, bootstrapped %s",
+			a.Word, yesNo(a.Hermetic), yesNo(a.Deterministic), yesNo(a.Reproduced), yesNo(a.Bootstrapped)),
+		fmt.Sprintf("policy %s version %d (%s), signed by %s", a.Policy.Name, a.Policy.Version, a.Policy.Digest, strings.Join(a.Signers, ", ")),
+	}
+	for _, b := range a.Builds {
+		out = append(out, fmt.Sprintf("%s: plan %s", b.Platform, b.Plan))
+		for _, t := range b.Targets {
+			out = append(out, fmt.Sprintf("  %s: tree %s, manifest %s", t.Name, t.Tree, t.Manifest))
+		}
+		for _, o := range b.Operators {
+			state := "counted"
+			if !o.Counted {
+				state = "not counted: " + o.Why
+			}
+			out = append(out, fmt.Sprintf("  %s: %s", o.Operator, state))
+		}
+		for _, s := range Unjudged(b.Statements) {
+			out = append(out, "  "+s.String())
+		}
+		for _, c := range b.Contradictions {
+			out = append(out, "  reported, not blocking: "+c.String())
+		}
+	}
+	for _, w := range a.Waivers {
+		out = append(out, fmt.Sprintf("waived by the signers: %s: %s", w.Statement, w.Reason))
+	}
+	for _, n := range a.Notes {
+		out = append(out, "note: "+n)
+	}
+	return out
+}
+
+func yesNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
