@@ -1,0 +1,171 @@
+package index
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"rebuild/attest"
+	"rebuild/attest/attesttest"
+	"rebuild/internal/durable"
+	"rebuild/internal/fault"
+)
+
+// faultyDisk fails the n-th call, before or after it took effect. Every later
+// call fails too, as after a crash.
+type faultyDisk struct {
+	durable.OS
+	mu    sync.Mutex // a batch syncs its files side by side
+	left  int
+	after bool
+}
+
+var errDisk = errors.New("the disk is gone")
+
+func (d *faultyDisk) do(op func() error) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.left--
+	if d.left > 0 {
+		return op()
+	}
+	if d.left == 0 && d.after {
+		if err := op(); err != nil {
+			return err
+		}
+	}
+	return errDisk
+}
+
+func (d *faultyDisk) CreateTemp(dir, prefix string, perm fs.FileMode) (durable.File, error) {
+	var f durable.File
+	err := d.do(func() (err error) { f, err = d.OS.CreateTemp(dir, prefix, perm); return err })
+	if err != nil {
+		return nil, err
+	}
+	return &faultyFile{f, d}, nil
+}
+
+func (d *faultyDisk) Rename(from, to string) error {
+	return d.do(func() error { return d.OS.Rename(from, to) })
+}
+func (d *faultyDisk) SyncDir(dir string) error {
+	return d.do(func() error { return d.OS.SyncDir(dir) })
+}
+func (d *faultyDisk) Remove(path string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.left <= 0 {
+		return errDisk // a killed process cleans nothing up
+	}
+	return d.OS.Remove(path)
+}
+
+type faultyFile struct {
+	durable.File
+	disk *faultyDisk
+}
+
+func (f *faultyFile) Write(p []byte) (n int, err error) {
+	err = f.disk.do(func() (err error) { n, err = f.File.Write(p[:len(p)/2]); return err })
+	if err != nil {
+		return n, err
+	}
+	m, err := f.File.Write(p[n:])
+	return n + m, err
+}
+
+func (f *faultyFile) Sync() error { return f.disk.do(f.File.Sync) }
+
+// A crash at any call of a publication leaves an index in which the version
+// either is not there or verifies; publishing again gives the same bytes as
+// if nothing had happened.
+func TestCrashWhilePublishing(t *testing.T) {
+	w := attesttest.New(t)
+	policy := w.LoadPolicy()
+	p := publicationOf(t, w)
+	want := ""
+	for _, after := range []bool{false, true} {
+		for n := 1; ; n++ {
+			dir := filepath.Join(t.TempDir(), "index")
+			if err := Init(dir, Config{Signing: SigningWith(attesttest.Key("index").Public())}); err != nil {
+				t.Fatal(err)
+			}
+			disk := &faultyDisk{left: n, after: after}
+			x, err := open(disk, dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, published := x.Publish(p, policy, attesttest.Key("index"), attesttest.Now)
+			x, err = Open(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _, err = x.Verify("hello", "", policy, attesttest.Now)
+			if c := fault.CodeOf(err); c != "" && c != fault.IndexNoMatch || published == nil && err != nil {
+				t.Fatalf("call %d, after %v: %v left %v", n, after, published, err)
+			}
+			if _, err := x.Publish(p, policy, attesttest.Key("index"), attesttest.Now); err != nil {
+				t.Fatalf("call %d, after %v: again: %v", n, after, err)
+			}
+			got := listing(t, dir)
+			if want == "" {
+				want = listingWithoutFault(t, p, policy)
+			}
+			if got != want {
+				t.Fatalf("call %d, after %v: publishing again ended in\n%s\nnot\n%s", n, after, got, want)
+			}
+			if published == nil && disk.left > 0 {
+				break
+			}
+		}
+	}
+}
+
+func publicationOf(t *testing.T, w *attesttest.World) *attest.Publication {
+	t.Helper()
+	r := w.Honest()
+	p, err := attest.NewPublication(w.LoadPolicy(), r.Bundle, r.Package.Archive(), attesttest.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func listingWithoutFault(t *testing.T, p *attest.Publication, policy *attest.Policy) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "index")
+	if err := Init(dir, Config{Signing: SigningWith(attesttest.Key("index").Public())}); err != nil {
+		t.Fatal(err)
+	}
+	x, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := x.Publish(p, policy, attesttest.Key("index"), attesttest.Now); err != nil {
+		t.Fatal(err)
+	}
+	return listing(t, dir)
+}
+
+// listing returns names and contents, without what a crash may leave behind.
+func listing(t *testing.T, dir string) string {
+	t.Helper()
+	var b strings.Builder
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || strings.HasPrefix(d.Name(), durable.TempPrefix) {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		b.WriteString(strings.TrimPrefix(path, dir) + "\n" + string(data) + "\n")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
