@@ -1,0 +1,168 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"rebuild/internal/durable"
+	"rebuild/internal/fault"
+)
+
+// Files that people name or hand over. Reading is bounded, and only regular
+// files are read: a pipe under the name of a document would make a verifier
+// wait for ever. A failure of the file system says which flag led to it.
+
+// readInput reads what an argument names, "-" for stdin: at most limit bytes.
+func (a *app) readInput(path string, limit int64) ([]byte, error) {
+	if path == "-" {
+		return readAll(a.stdin, path, limit)
+	}
+	return readBounded(path, limit)
+}
+
+// readBounded reads a regular file of at most limit bytes.
+func readBounded(path string, limit int64) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	return readRegular(f, err, path, limit)
+}
+
+// readBoundedIn is readBounded below root, whose links lead nowhere else. shown
+// is how errors name the file.
+func readBoundedIn(root *os.Root, path, shown string, limit int64) ([]byte, error) {
+	f, err := root.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	return readRegular(f, err, shown, limit)
+}
+
+// readRegular reads and closes a file that was opened, or not, without waiting.
+func readRegular(f *os.File, err error, shown string, limit int64) ([]byte, error) {
+	if err != nil {
+		return nil, fault.New(fault.Usage, "%s: %w", shown, cause(err))
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fault.New(fault.Usage, "%s: %w", shown, cause(err))
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fault.New(fault.Usage, "%s is not a regular file", shown).
+			WithHint("name a file, or give - and the content on stdin")
+	}
+	return readAll(f, shown, limit)
+}
+
+func readAll(r io.Reader, shown string, limit int64) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(r, limit+1))
+	if err != nil {
+		return nil, fault.New(fault.Usage, "%s: %w", shown, cause(err))
+	}
+	if int64(len(data)) > limit {
+		return nil, fault.New(fault.Parse, "more than %d bytes", limit).At(shown, 0)
+	}
+	return data, nil
+}
+
+// openFolder opens a directory that everything is then resolved in. Anything
+// else is code, and is not waited for.
+func openFolder(dir string, code fault.Code) (*os.Root, error) {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return nil, fault.New(code, "%w", err)
+	}
+	if !info.IsDir() {
+		return nil, fault.New(code, "%s is not a folder", dir)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, fault.New(code, "%w", err)
+	}
+	return root, nil
+}
+
+// cause is an error of the file system without the path that it names itself.
+func cause(err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}
+
+// unwritable says of a failure to write that the place which a flag named is to
+// blame. A full or failing disk is not the command line's fault.
+func unwritable(flag string, err error) error {
+	var coded *fault.Error
+	switch {
+	case err == nil || errors.As(err, &coded):
+		return err
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EIO):
+		return fault.New(fault.Internal, "%s: %w", flag, err)
+	}
+	return fault.New(fault.Usage, "%s: %w", flag, err).WithHint("name a place that can be written to")
+}
+
+// writeOutput writes a result file that must not be there yet, or stdout.
+func writeOutput(a *app, path string, data []byte) error {
+	if path == "-" {
+		_, err := a.stdout.Write(data)
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if errors.Is(err, os.ErrExist) {
+		return fault.New(fault.Usage, "%s is there already", path).WithHint("remove it, or write to another file")
+	}
+	if err != nil {
+		return unwritable("--output", err)
+	}
+	_, err = f.Write(data)
+	return unwritable("--output", errors.Join(err, f.Close()))
+}
+
+// output is a file to write.
+type output struct {
+	path string
+	data []byte
+}
+
+// missing says whether a published file has to be written. One that is there
+// with other bytes is ALREADY_PUBLISHED.
+func (o output) missing() (bool, error) {
+	held, err := readBounded(o.path, int64(len(o.data)))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return true, nil
+	case err == nil && bytes.Equal(held, o.data):
+		return false, nil
+	case err == nil || fault.CodeOf(err) == fault.Parse:
+		return false, fault.New(fault.AlreadyPublished, "%s is there already, with other content", o.path).
+			WithHint("publish under another version, or name another folder with --out")
+	}
+	return false, err
+}
+
+// writeFile writes a file durably, and the folders it is in. flag led to it.
+func writeFile(flag, path string, data []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return unwritable(flag, err)
+	}
+	return unwritable(flag, durable.WriteFile(durable.OS{}, path, data))
+}
+
+// copyFile copies a program to a new file.
+func copyFile(to, from string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o755)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Close())
+}

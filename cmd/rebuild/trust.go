@@ -1,0 +1,479 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"rebuild/attest"
+	"rebuild/engine"
+	"rebuild/index"
+	"rebuild/internal/fault"
+	"rebuild/pipeline"
+	"rebuild/store"
+)
+
+// The commands of trust: keys, statements, the verdict over them.
+
+func (a *app) keyCommand() *cobra.Command {
+	c := &cobra.Command{Use: "key", Short: "Make and show signing keys"}
+	var encrypt bool
+	var comment string
+	make := a.verb("new FILE", "Make an ed25519 key in an OpenSSH key file", `  rebuild key new north.key
+  rebuild key new --passphrase north.key`, cobra.ExactArgs(1), func(_ context.Context, args []string) (result, error) {
+		k, err := attest.NewPrivateKey(a.random)
+		if err != nil {
+			return nil, err
+		}
+		var secret []byte
+		if encrypt {
+			if secret, err = a.newPassphrase(); err != nil {
+				return nil, err
+			}
+		}
+		if err := attest.WritePrivateKey(args[0], k, comment, secret); err != nil {
+			return nil, err
+		}
+		return newKeyResult(k.Public()), nil
+	})
+	make.Flags().BoolVar(&encrypt, "passphrase", false, "encrypt the file; the passphrase is asked on the terminal")
+	make.Flags().StringVar(&comment, "comment", "", "comment in the file")
+	show := a.verb("show FILE", "Print a key's public half", `  rebuild key show north.key
+  rebuild key show --json north.key`, cobra.ExactArgs(1), func(_ context.Context, args []string) (result, error) {
+		k, err := a.readKey(args[0])
+		if err != nil {
+			return nil, err
+		}
+		return newKeyResult(k.Public()), nil
+	})
+	c.AddCommand(make, show)
+	return c
+}
+
+// keyResult prints the text that goes into policy.toml.
+type keyResult struct {
+	Key         string       `json:"key"`
+	KeyID       attest.KeyID `json:"key_id"`
+	Fingerprint string       `json:"fingerprint"`
+}
+
+func newKeyResult(k attest.PublicKey) keyResult {
+	return keyResult{k.String(), k.ID(), k.Fingerprint()}
+}
+
+func (r keyResult) Print(out io.Writer) { fmt.Fprintln(out, r.Key) }
+
+// readKey reads a private key, asking for its passphrase if it has one.
+func (a *app) readKey(path string) (*attest.PrivateKey, error) {
+	return attest.ReadPrivateKey(path, func() ([]byte, error) {
+		return a.passphrase("passphrase of " + path + ": ")
+	})
+}
+
+func (a *app) readKeys(paths []string) ([]attest.Signer, error) {
+	var signers []attest.Signer
+	for _, p := range paths {
+		k, err := a.readKey(p)
+		if err != nil {
+			return nil, err
+		}
+		for _, other := range signers {
+			if other.Public() == k.Public() {
+				return nil, fault.New(fault.Usage, "%s holds a key that was given before", p).WithHint("give each key once")
+			}
+		}
+		signers = append(signers, k)
+	}
+	if len(signers) == 0 {
+		return nil, fault.New(fault.Usage, "no key to sign with").WithHint("give --key FILE, once for each key")
+	}
+	return signers, nil
+}
+
+func (a *app) passphrase(prompt string) ([]byte, error) {
+	if !term.IsTerminal(int(a.stdin.Fd())) {
+		return nil, fault.New(fault.Usage, "the key is encrypted and there is no terminal to ask on")
+	}
+	fmt.Fprint(a.stderr, prompt)
+	secret, err := term.ReadPassword(int(a.stdin.Fd()))
+	fmt.Fprintln(a.stderr)
+	return secret, err
+}
+
+func (a *app) newPassphrase() ([]byte, error) {
+	first, err := a.passphrase("new passphrase: ")
+	if err != nil {
+		return nil, err
+	}
+	again, err := a.passphrase("once more: ")
+	if err == nil && string(first) != string(again) {
+		err = fault.New(fault.Usage, "the passphrases differ")
+	}
+	if err == nil && len(first) == 0 {
+		err = fault.New(fault.Usage, "the passphrase is empty").WithHint("leave --passphrase out for a key without one")
+	}
+	return first, err
+}
+
+func (a *app) attestCommand() *cobra.Command {
+	var key, operator, out, platform string
+	c := a.verb("attest", "Sign the result of the last run as one operator's statement", `  rebuild attest --operator north --key north.key --out results`,
+		cobra.NoArgs, func(ctx context.Context, _ []string) (result, error) {
+			at, plan, report, err := a.lastRun(platform)
+			if err != nil {
+				return nil, err
+			}
+			signer, err := a.readKey(key)
+			if err != nil {
+				return nil, err
+			}
+			return a.attest(at, plan, report, operator, signer, out)
+		})
+	f := c.Flags()
+	f.StringVar(&key, "key", "", "operator's key file")
+	f.StringVar(&operator, "operator", "", "operator's name, as in the policy")
+	f.StringVar(&out, "out", "results", "results folder to add the statement to")
+	f.StringVar(&platform, "platform", "", "platform, if the pipeline has several")
+	c.MarkFlagRequired("key")
+	c.MarkFlagRequired("operator")
+	return c
+}
+
+// attest signs what a run got, puts it into the results folder, and only then
+// marks the records as covered by it.
+func (a *app) attest(at places, plan *pipeline.Plan, report *pipeline.Report, operator string, signer attest.Signer, out string) (result, error) {
+	if err := pipeline.CheckOperator(at.state, operator); err != nil {
+		return nil, err
+	}
+	nonce, err := attest.NewNonce(a.random)
+	if err != nil {
+		return nil, err
+	}
+	r, err := pipeline.ResultOf(report, operator, nonce)
+	if err != nil {
+		return nil, err
+	}
+	if r.Outcome == attest.OutcomeBuilt {
+		if r.Lineage, err = lineageOf(at, plan, report); err != nil {
+			return nil, err
+		}
+	}
+	objects, err := lineageText(at, r.Lineage)
+	if err != nil {
+		return nil, err
+	}
+	envelope, err := signResult(&plan.Doc, r, signer)
+	if err != nil {
+		return nil, err
+	}
+	path, err := writeStatement(out, &plan.Doc, plan.JSON, operator, envelope, objects...)
+	if err != nil {
+		return nil, err
+	}
+	if err := pipeline.MarkCovered(at.state, report, envelope.Digest(), operator); err != nil {
+		return nil, err
+	}
+	return attestResult{envelope.Digest(), path, plan.Digest, r.Outcome, newKeyResult(signer.Public())}, nil
+}
+
+func signResult(plan *attest.Plan, r attest.Result, signer attest.Signer) (*attest.Envelope, error) {
+	payload, err := attest.NewResultStatement(plan, r)
+	if err != nil {
+		return nil, err
+	}
+	signed, err := attest.Sign(payload, signer)
+	if err != nil {
+		return nil, err
+	}
+	return attest.ParseEnvelope("statement", signed)
+}
+
+type attestResult struct {
+	Statement store.Digest `json:"statement"`
+	File      string       `json:"file"`
+	Plan      store.Digest `json:"plan"`
+	Outcome   string       `json:"outcome"`
+	Key       keyResult    `json:"key"`
+}
+
+func (r attestResult) Print(out io.Writer) { fmt.Fprintln(out, r.Statement) }
+
+func (a *app) readPolicy(path string) (*attest.Policy, error) {
+	if path == "" {
+		return nil, fault.New(fault.Usage, "no policy: nothing is trusted without one").WithHint("give --policy policy.toml")
+	}
+	data, err := a.readInput(path, maxDocument)
+	if err != nil {
+		return nil, err
+	}
+	return attest.LoadPolicy(path, data)
+}
+
+func (a *app) compareCommand() *cobra.Command {
+	var policyFile, at string
+	var states []string
+	c := a.verb("compare RESULTS", "Judge what rebuilders got by a policy", `  rebuild compare results --policy policy.toml
+  rebuild compare results --policy policy.toml --tree-from north/state --tree-from south/state`, cobra.ExactArgs(1),
+		func(_ context.Context, args []string) (result, error) {
+			now, asOf, err := a.judgingTime(at)
+			if err != nil {
+				return nil, err
+			}
+			policy, err := a.readPolicy(policyFile)
+			if err != nil {
+				return nil, err
+			}
+			plan, found, err := readResults(args[0])
+			if err != nil {
+				return nil, err
+			}
+			v, err := attest.Judge(policy, plan, found.Statements, nil, now)
+			if err != nil {
+				return nil, err
+			}
+			at, err := a.places()
+			if err != nil {
+				return nil, err
+			}
+			r := newCompareResult(v, treeStores(append([]string{at.state}, states...)))
+			r.AsOf = asOf
+			return r, v.Err()
+		})
+	c.Flags().StringVarP(&policyFile, "policy", "p", "", "policy.toml")
+	c.Flags().StringVar(&at, "at", "", atUsage)
+	c.Flags().StringArrayVar(&states, "tree-from", nil, "state root to look for differing trees in, beside --state")
+	return c
+}
+
+const atUsage = "judge as of this time, such as 2026-01-31T12:00:00Z (default: now)"
+
+// judgingTime reads --at: the time to judge at, and its text if it is not now,
+// which is never left unsaid.
+func (a *app) judgingTime(at string) (now time.Time, asOf string, err error) {
+	if at == "" {
+		return a.now(), "", nil
+	}
+	t, err := time.Parse(time.RFC3339, at)
+	if err != nil {
+		return t, "", fault.New(fault.Usage, "--at %q is not a time of RFC 3339", at).WithHint("write it like --at 2026-01-31T12:00:00Z")
+	}
+	asOf = t.UTC().Format(time.RFC3339)
+	a.note("judged as of %s", asOf)
+	return t, asOf, nil
+}
+
+func treeStores(states []string) []string {
+	var dirs []string
+	for _, s := range states {
+		dirs = append(dirs, pipeline.StoreDir(s))
+	}
+	return dirs
+}
+
+// compareResult is a verdict, put into words.
+type compareResult struct {
+	Plan           store.Digest              `json:"plan"`
+	Policy         store.Digest              `json:"policy"`
+	AsOf           string                    `json:"judged_as_of,omitempty"` // unless now
+	State          attest.State              `json:"state"`
+	Outputs        store.Digest              `json:"outputs,omitempty"`
+	Operators      []attest.OperatorAccount  `json:"operators"`
+	Statements     []attest.StatementAccount `json:"statements"`
+	Contradictions []attest.Contradiction    `json:"contradictions,omitempty"`
+	Shortfalls     []attest.Shortfall        `json:"shortfalls,omitempty"`
+	Difference     *difference               `json:"first_difference,omitempty"`
+}
+
+type difference struct {
+	Stage string `json:"stage"`
+	Path  string `json:"path"`
+	What  string `json:"what"`
+	A     string `json:"a,omitempty"`
+	B     string `json:"b,omitempty"`
+}
+
+func newCompareResult(v *attest.Verdict, stores []string) compareResult {
+	r := compareResult{
+		Plan: v.Plan(), Policy: v.Policy(), State: v.State(), Outputs: v.Outputs(), Operators: v.Operators(),
+		Statements: v.Statements(), Contradictions: v.Contradictions(), Shortfalls: v.Shortfalls(),
+	}
+	for _, c := range r.Contradictions {
+		if len(c.Values) < 2 {
+			continue
+		}
+		if d, ok := firstDifference(stores, c.Values[0].Tree, c.Values[1].Tree); ok {
+			r.Difference = &difference{c.Stage, d.Path, d.What, d.A, d.B}
+			break
+		}
+	}
+	return r
+}
+
+func (r compareResult) Print(out io.Writer) {
+	fmt.Fprintf(out, "%s  plan %s\n", r.State, r.Plan)
+	for _, o := range r.Operators {
+		mark := "does not count"
+		if o.Counted {
+			mark = "counts"
+		}
+		line := fmt.Sprintf("  %-12s %-15s", o.Operator, mark)
+		if o.Outputs != "" {
+			line += " outputs " + short(o.Outputs)
+		}
+		if o.Why != "" {
+			line += "  " + o.Why
+		}
+		fmt.Fprintln(out, strings.TrimRight(line, " "))
+	}
+	for _, s := range attest.Unjudged(r.Statements) {
+		fmt.Fprintf(out, "  %s\n", oneLine(s.String()))
+	}
+	for _, c := range r.Contradictions {
+		fmt.Fprintf(out, "  %s\n", c)
+	}
+	if d := r.Difference; d != nil {
+		fmt.Fprintf(out, "  first difference: stage %s, file %s (%s)\n", d.Stage, oneLine(d.Path), d.What)
+	}
+	for _, s := range r.Shortfalls {
+		fmt.Fprintf(out, "  %s\n", s)
+	}
+}
+
+// short abbreviates a digest for tables, where the full one stands elsewhere.
+func short(d store.Digest) string {
+	if h := d.Hex(); len(h) >= 12 {
+		return h[:12]
+	}
+	return string(d)
+}
+
+func (a *app) verifyCommand() *cobra.Command {
+	o := verifyOptions{}
+	c := a.verb("verify BUNDLE [NAME[@VERSION]]", "Judge a release offline, with one file and one policy",
+		`  rebuild verify sha256sum-1.0.0.rbundle --policy policy.toml sha256sum@1.0.0
+  rebuild verify sha256sum-1.0.0.rbundle --policy policy.toml --artifact sha256sum-1.0.0.tar`, cobra.RangeArgs(1, 2),
+		func(_ context.Context, args []string) (result, error) { return a.verify(o, args[0], args[1:]) })
+	f := c.Flags()
+	f.StringVarP(&o.policy, "policy", "p", "", "policy.toml")
+	f.StringArrayVar(&o.artifacts, "artifact", nil, "package archive or OCI layout that must be what was released; once for each")
+	f.StringVar(&o.index, "index", "", "index folder whose entry must name this release")
+	f.StringVar(&o.at, "at", "", atUsage)
+	f.Bool("offline", true, "a bundle is always judged offline")
+	return c
+}
+
+type verifyOptions struct {
+	policy    string
+	artifacts []string
+	index     string
+	at        string
+}
+
+func (a *app) verify(o verifyOptions, file string, reference []string) (result, error) {
+	now, asOf, err := a.judgingTime(o.at)
+	if err != nil {
+		return nil, err
+	}
+	expect, err := expectation(reference, o.artifacts)
+	if err != nil {
+		return nil, err
+	}
+	policy, err := a.readPolicy(o.policy)
+	if err != nil {
+		return nil, err
+	}
+	data, err := a.readInput(file, attest.MaxBundle)
+	if err != nil {
+		return nil, err
+	}
+	b, err := attest.OpenBundle(file, data)
+	if err != nil {
+		return nil, err
+	}
+	account, err := attest.Verify(policy, b, expect, now)
+	if err != nil {
+		return nil, err
+	}
+	if o.index != "" {
+		if err := a.verifyEntry(policy, b, account, o.index, now); err != nil {
+			return nil, err
+		}
+		account.Compared = append(account.Compared, "index entry in "+o.index)
+	}
+	if asOf != "" {
+		account.Notes = append(account.Notes, "judged as of "+asOf+", not now")
+	}
+	return verifyResult{account}, nil
+}
+
+// expectation says what the bundle must be about: a name, if one is given, and
+// every artifact.
+func expectation(reference, artifacts []string) (attest.Expect, error) {
+	var e attest.Expect
+	for _, r := range reference { // at most one
+		var err error
+		if e.Name, e.Version, err = index.SplitReference(r); err != nil {
+			return e, fault.New(fault.Usage, "%q is not NAME or NAME@VERSION: %w", r, err).
+				WithHint("leave it out to verify whatever the bundle holds")
+		}
+	}
+	for _, path := range artifacts {
+		info, err := os.Stat(path)
+		if err != nil {
+			return e, fault.New(fault.Usage, "--artifact: %w", err)
+		}
+		if info.IsDir() {
+			e.Layouts = append(e.Layouts, path)
+			continue
+		}
+		archive, err := readBounded(path, attest.MaxArchive)
+		if err != nil {
+			return e, err
+		}
+		e.Archives = append(e.Archives, archive)
+	}
+	return e, nil
+}
+
+type verifyResult struct{ *attest.Account }
+
+func (r verifyResult) Print(out io.Writer) {
+	for _, line := range r.Lines() {
+		if kept := strings.TrimLeft(line, " "); kept != "" { // reasons of waivers are free text
+			fmt.Fprintln(out, line[:len(line)-len(kept)]+oneLine(kept))
+		}
+	}
+}
+
+func (a *app) doctorCommand() *cobra.Command {
+	return a.verb("doctor", "Say whether this machine can build, and what to do if not", "  rebuild doctor",
+		cobra.NoArgs, func(ctx context.Context, _ []string) (result, error) {
+			at, err := a.places()
+			if err != nil {
+				return nil, err
+			}
+			e := a.engine(at, 0, engine.Variation{}, nil)
+			defer e.Close()
+			found, err := e.Doctor(ctx)
+			return doctorResult{found}, err
+		})
+}
+
+type doctorResult struct {
+	Findings []engine.Finding `json:"findings"`
+}
+
+func (r doctorResult) Print(out io.Writer) {
+	for _, f := range r.Findings {
+		fmt.Fprintf(out, "%-8s %s\n", f.Level, f.Text)
+		if f.Hint != "" {
+			fmt.Fprintf(out, "%-8s %s\n", "", f.Hint)
+		}
+	}
+}

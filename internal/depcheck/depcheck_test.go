@@ -1,0 +1,136 @@
+// Package depcheck holds the direction of imports: which room may use which,
+// and which modules from outside a room may rest on. The tables are the
+// architecture; a new arrow is a change to them, made on purpose.
+package depcheck
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"maps"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// rooms says what each package may import of ours. Packages below internal
+// are small mechanics and may be used by all, but only those named by it are
+// used by each.
+var rooms = map[string][]string{
+	"rebuild/internal/fault":      {},
+	"rebuild/internal/document":   {"rebuild/internal/fault"},
+	"rebuild/internal/durable":    {},
+	"rebuild/internal/decompress": {"rebuild/internal/fault"},
+	"rebuild/internal/names":      {"rebuild/internal/fault"},
+	"rebuild/store":               {"rebuild/internal/decompress", "rebuild/internal/document", "rebuild/internal/durable", "rebuild/internal/fault", "rebuild/internal/names"},
+	"rebuild/stages":              {"rebuild/internal/document", "rebuild/internal/fault", "rebuild/internal/names", "rebuild/store"},
+	"rebuild/bootstrap":           {"rebuild/internal/decompress", "rebuild/internal/document", "rebuild/internal/fault", "rebuild/store"},
+	"rebuild/attest":              {"rebuild/internal/document", "rebuild/internal/durable", "rebuild/internal/fault", "rebuild/internal/names", "rebuild/store"},
+	"rebuild/index":               {"rebuild/attest", "rebuild/internal/document", "rebuild/internal/durable", "rebuild/internal/fault", "rebuild/internal/names", "rebuild/store"},
+	"rebuild/pipeline": {"rebuild/attest", "rebuild/bootstrap", "rebuild/internal/document", "rebuild/internal/durable",
+		"rebuild/internal/fault", "rebuild/internal/names", "rebuild/stages", "rebuild/store"},
+	"rebuild/engine": {"rebuild/internal/decompress", "rebuild/internal/fault", "rebuild/pipeline", "rebuild/stages", "rebuild/store"},
+	"rebuild/cmd/rebuild": {"rebuild/attest", "rebuild/bootstrap", "rebuild/engine", "rebuild/index", "rebuild/internal/document",
+		"rebuild/internal/durable", "rebuild/internal/fault", "rebuild/internal/names", "rebuild/pipeline", "rebuild/stages", "rebuild/store"},
+}
+
+// modules says which modules from outside a room may reach, through whatever
+// path. The verifying rooms stay small enough to be audited.
+var modules = map[string][]string{
+	"rebuild/internal/fault":    {},
+	"rebuild/internal/document": documents,
+	"rebuild/internal/durable":  {"golang.org/x/sys"},
+	"rebuild/internal/names":    {"github.com/Masterminds/semver/v3", "golang.org/x/mod"},
+	"rebuild/store":             storing,
+	"rebuild/attest":            verifying,
+	"rebuild/index":             verifying,
+}
+
+var (
+	documents = []string{"github.com/go-json-experiment/json", "github.com/pelletier/go-toml/v2"}
+	storing   = append([]string{"github.com/klauspost/compress", "github.com/ulikunitz/xz", "golang.org/x/sys",
+		"github.com/Masterminds/semver/v3", "golang.org/x/mod"}, documents...)
+	verifying = append([]string{"golang.org/x/crypto"}, storing...)
+)
+
+// engineOnly are module prefixes that nothing but engine may import directly.
+var engineOnly = []string{"github.com/moby/buildkit", "github.com/containerd/", "github.com/opencontainers/runc",
+	"github.com/opencontainers/runtime-spec", "google.golang.org/grpc", "google.golang.org/protobuf"}
+
+type goPackage struct {
+	ImportPath, Name string
+	Imports, Deps    []string
+	Standard         bool
+	Module           *struct{ Path string }
+}
+
+func list(t *testing.T) map[string]goPackage {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-deps", "-json=ImportPath,Name,Imports,Deps,Standard,Module", "rebuild/...")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v: %s", err, stderr.Bytes())
+	}
+	all := map[string]goPackage{}
+	for d := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p goPackage
+		if err := d.Decode(&p); err == io.EOF {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all[p.ImportPath] = p
+	}
+}
+
+func ours(path string) bool { return path == "rebuild" || strings.HasPrefix(path, "rebuild/") }
+
+// testOnly are packages that exist for tests; nothing else may import them.
+func testOnly(path string) bool {
+	return strings.HasSuffix(path, "test") || strings.Contains(path, "/testdata/") || strings.HasSuffix(path, "/depcheck")
+}
+
+func TestDirection(t *testing.T) {
+	all := list(t)
+	for _, path := range slices.Sorted(maps.Keys(all)) {
+		if !ours(path) || testOnly(path) {
+			continue
+		}
+		may, known := rooms[path]
+		if !known {
+			t.Errorf("%s is no room yet: add it to the table, with what it may import", path)
+			continue
+		}
+		for _, imported := range all[path].Imports {
+			if ours(imported) && !slices.Contains(may, imported) {
+				t.Errorf("%s may not import %s", path, imported)
+			}
+			for _, prefix := range engineOnly {
+				if strings.HasPrefix(imported, prefix) && path != "rebuild/engine" {
+					t.Errorf("%s imports %s, which is for engine alone", path, imported)
+				}
+			}
+		}
+	}
+	for path := range rooms {
+		if _, ok := all[path]; !ok {
+			t.Errorf("%s is in the table and does not exist", path)
+		}
+	}
+}
+
+func TestModulesOfTheVerifyingRooms(t *testing.T) {
+	all := list(t)
+	for path, may := range modules {
+		for _, dep := range all[path].Deps {
+			p := all[dep]
+			if p.Standard || p.Module == nil || p.Module.Path == "rebuild" || slices.Contains(may, p.Module.Path) {
+				continue
+			}
+			t.Errorf("%s rests on %s of %s", path, dep, p.Module.Path)
+		}
+	}
+}
