@@ -1,0 +1,93 @@
+# make demo   build from the seed as three rebuilders, agree, sign, verify
+# make test   everything that CI runs but the race detector
+#
+# One build configuration serves build, vet and tests, so that BuildKit is
+# compiled once.
+
+GO        ?= go
+TAGS      := embedrunc
+GOFLAGS   := -trimpath -buildvcs=false
+export GOFLAGS
+export CGO_ENABLED = 0
+
+VERSION   := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+COMMIT    := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+LDFLAGS   := -s -w -buildid= -X main.version=$(VERSION) -X main.commit=$(COMMIT)
+PACKAGES  := ./...
+# Packages that never start the engine: these run under the race detector in
+# make test-race, which needs cgo and so a second compilation.
+PLAIN     := ./attest/... ./bootstrap/... ./index/... ./internal/... ./pipeline/... ./stages/... ./store/...
+
+EMBEDDED  := engine/embedded
+# Tests fail, instead of being skipped, where what they need should be here.
+TESTENV   := REBUILD_REQUIRE_ENGINE=1 REBUILD_STOCK=$(CURDIR)/bin/stock
+STEP       = @sh scripts/step.sh
+
+.PHONY: build demo test test-race test-self bench lint fuzz clean deps
+
+build: bin/rebuild
+
+# bin/rebuild is always handed to the go command, which knows best what changed.
+.PHONY: bin/rebuild
+bin/rebuild: $(EMBEDDED)/runc.gz
+	$(GO) build -tags $(TAGS) -ldflags '$(LDFLAGS)' -o $@ ./cmd/rebuild
+
+# runc is C and Go, in a module of its own: static, with seccomp, then packed
+# into the binary. Its three files are build output, never committed.
+$(EMBEDDED)/runc.gz: engine/runc/go.mod engine/runc/go.sum scripts/deps.sh
+	@sh scripts/deps.sh
+	@mkdir -p $(EMBEDDED)
+	cd engine/runc && CGO_ENABLED=1 $(GO) build -tags 'seccomp netgo osusergo' \
+	  -ldflags '-s -w -buildid= -linkmode external -extldflags "-static -Wl,--build-id=none"' \
+	  -o ../embedded/runc github.com/opencontainers/runc
+	cd $(EMBEDDED) && sha256sum runc | cut -d' ' -f1 > runc.sha256
+	cd engine/runc && $(GO) list -m -f '{{.Version}}' github.com/opencontainers/runc | sed 's/^v//' > ../embedded/runc.version
+	gzip -9 -n -c $(EMBEDDED)/runc > $@.tmp && mv $@.tmp $@ && rm $(EMBEDDED)/runc
+
+deps:
+	@sh scripts/deps.sh
+
+demo: build
+	bin/rebuild demo $(DEMOFLAGS)
+
+# The stock buildkitd and buildctl that exporter digests are compared with.
+bin/stock/buildkitd: engine/stock/go.mod engine/stock/go.sum
+	cd engine/stock && $(GO) build -o ../../bin/stock/ github.com/moby/buildkit/cmd/buildctl github.com/moby/buildkit/cmd/buildkitd
+
+bin/staticcheck: tools/go.mod tools/go.sum
+	cd tools && $(GO) build -o ../bin/staticcheck honnef.co/go/tools/cmd/staticcheck
+
+lint: bin/staticcheck $(EMBEDDED)/runc.gz
+	$(GO) vet -tags $(TAGS) $(PACKAGES)
+	bin/staticcheck -tags $(TAGS) $(PACKAGES)
+
+test:
+	@sh scripts/deps.sh test
+	$(STEP) build       $(MAKE) --no-print-directory build
+	$(STEP) stock       $(MAKE) --no-print-directory bin/stock/buildkitd
+	$(STEP) linter      $(MAKE) --no-print-directory bin/staticcheck
+	$(STEP) vet         $(GO) vet -tags $(TAGS) $(PACKAGES)
+	$(STEP) staticcheck bin/staticcheck -tags $(TAGS) $(PACKAGES)
+	$(STEP) tests       env $(TESTENV) $(GO) test -tags $(TAGS) -timeout 30m $(PACKAGES)
+	$(STEP) demo        bin/rebuild demo
+
+test-race:
+	CGO_ENABLED=1 $(GO) test -race -timeout 20m $(PLAIN)
+
+bench: build
+	env REBUILD_BIN=$(CURDIR)/bin/rebuild $(GO) test -tags $(TAGS) -run '^$$' -bench . -benchtime 1x -timeout 60m ./engine ./store ./cmd/rebuild
+
+# Every fuzz target for a while: make fuzz FUZZTIME=1h before a release.
+FUZZTIME  ?= 60s
+fuzz:
+	@for p in $(PLAIN); do for d in $$($(GO) list $$p); do \
+	  for f in $$($(GO) test -list '^Fuzz' $$d | grep '^Fuzz'); do \
+	    echo "== $$d $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$d || exit 1; \
+	  done; done; done
+
+# Two builds of the same commit, nothing shared: minutes, so not part of test.
+test-self:
+	sh scripts/same-binary.sh
+
+clean:
+	rm -rf bin $(EMBEDDED)
