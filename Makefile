@@ -72,7 +72,7 @@ test:
 	$(STEP) demo        bin/rebuild demo
 
 test-race:
-	CGO_ENABLED=1 $(GO) test -race -timeout 20m $(PLAIN)
+	CGO_ENABLED=1 $(GO) test -race -short -timeout 20m $(PLAIN)
 
 bench: build
 	env REBUILD_BIN=$(CURDIR)/bin/rebuild $(GO) test -tags $(TAGS) -run '^$$' -bench . -benchtime 1x -timeout 60m ./engine ./store ./cmd/rebuild

@@ -179,7 +179,7 @@ func TestVerdictAgainstModel(t *testing.T) {
 					quorum: func(voted map[string]bool) bool { return len(voted) >= k },
 					report: choice.report, failedBlocks: choice.failed,
 				}
-				if i/n%n > i/n/n { // the operators are alike, so half the orders do
+				if i/n%n > i/n/n || testing.Short() && i%11 != 0 { // the operators are alike, so half the orders do
 					continue
 				}
 				if got, want := c.judge(policy, s, func([][]byte) {}).State(), s.model(); got != want {
