@@ -506,7 +506,7 @@ func (d *demo) changeOneByte(ctx context.Context) error {
 		return err
 	}
 	d.step(began, "east", "builds again, byte %d of %s now %q instead of %q", d.altered.offset, d.altered.file, d.altered.to, d.altered.from)
-	results, err := d.lie(built.Plan, state)
+	results, err := d.lie(recipes, state)
 	if err != nil {
 		return err
 	}
@@ -553,7 +553,7 @@ func (d *demo) alter() (string, error) {
 
 // lie copies the honest statements of the others and adds east's: what its
 // changed source gave, said of the plan that was reviewed.
-func (d *demo) lie(changed store.Digest, state string) (string, error) {
+func (d *demo) lie(recipes, state string) (string, error) {
 	plan, found, err := readResults(d.path("results"))
 	if err != nil {
 		return "", err
@@ -568,7 +568,9 @@ func (d *demo) lie(changed store.Digest, state string) (string, error) {
 			return "", err
 		}
 	}
-	report, err := pipeline.ReadReport(state, changed)
+	east := *d.a
+	east.dir, east.state = recipes, state
+	at, changed, report, err := east.lastRun("")
 	if err != nil {
 		return "", err
 	}
@@ -578,6 +580,9 @@ func (d *demo) lie(changed store.Digest, state string) (string, error) {
 	}
 	r, err := pipeline.ResultOf(report, "east", nonce)
 	if err != nil {
+		return "", err
+	}
+	if r.Lineage, err = lineageOf(at, changed, report); err != nil {
 		return "", err
 	}
 	key, err := d.a.readKey(d.path("home", "east.key"))
