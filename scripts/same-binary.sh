@@ -2,11 +2,13 @@
 # and two module caches, and compares the binaries.
 set -e
 root=$(git rev-parse --show-toplevel)
+commit=$(git rev-parse HEAD)
 work=$(mktemp -d)
 trap 'chmod -R u+w "$work"; rm -rf "$work"' EXIT
 for n in one a-longer-name/two; do
   mkdir -p "$work/$n"
   git clone -q "$root" "$work/$n/rebuild"
+  git -C "$work/$n/rebuild" checkout -q "$commit"
   (cd "$work/$n/rebuild" && GOCACHE="$work/$n/build" GOMODCACHE="$work/$n/modules" make build >"$work/$n/log" 2>&1) || {
     cat "$work/$n/log"
     exit 1
