@@ -23,7 +23,7 @@ EMBEDDED  := engine/embedded
 TESTENV   := REBUILD_REQUIRE_ENGINE=1 REBUILD_STOCK=$(CURDIR)/bin/stock
 STEP       = @sh scripts/step.sh
 
-.PHONY: build demo test test-race test-self bench lint fuzz clean deps
+.PHONY: build demo test test-race test-self bench lint vet staticcheck fuzz clean deps
 
 build: bin/rebuild
 
@@ -57,8 +57,12 @@ bin/stock/buildkitd: engine/stock/go.mod engine/stock/go.sum
 bin/staticcheck: tools/go.mod tools/go.sum
 	cd tools && $(GO) build -o ../bin/staticcheck honnef.co/go/tools/cmd/staticcheck
 
-lint: bin/staticcheck $(EMBEDDED)/runc.gz
+lint: vet staticcheck
+
+vet: $(EMBEDDED)/runc.gz
 	$(GO) vet -tags $(TAGS) $(PACKAGES)
+
+staticcheck: bin/staticcheck $(EMBEDDED)/runc.gz
 	bin/staticcheck -tags $(TAGS) $(PACKAGES)
 
 test:
@@ -66,8 +70,8 @@ test:
 	$(STEP) build       $(MAKE) --no-print-directory build
 	$(STEP) stock       $(MAKE) --no-print-directory bin/stock/buildkitd
 	$(STEP) linter      $(MAKE) --no-print-directory bin/staticcheck
-	$(STEP) vet         $(GO) vet -tags $(TAGS) $(PACKAGES)
-	$(STEP) staticcheck bin/staticcheck -tags $(TAGS) $(PACKAGES)
+	$(STEP) vet         $(MAKE) --no-print-directory vet
+	$(STEP) staticcheck $(MAKE) --no-print-directory staticcheck
 	$(STEP) tests       env $(TESTENV) $(GO) test -tags $(TAGS) -timeout 30m $(PACKAGES)
 	$(STEP) demo        bin/rebuild demo
 
@@ -80,7 +84,7 @@ bench: build
 # Every fuzz target for a while: make fuzz FUZZTIME=1h before a release.
 FUZZTIME  ?= 60s
 fuzz:
-	@for p in $(PLAIN); do for d in $$($(GO) list $$p); do \
+	@for p in $(PLAIN) ./engine; do for d in $$($(GO) list $$p); do \
 	  for f in $$($(GO) test -list '^Fuzz' $$d | grep '^Fuzz'); do \
 	    echo "== $$d $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$d || exit 1; \
 	  done; done; done

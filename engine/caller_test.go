@@ -31,7 +31,7 @@ func TestOtherCallers(t *testing.T) {
 	dir := openFolder(t, rc.path)
 	t.Run("ordinary user", func(t *testing.T) {
 		if setting("/proc/sys/user/max_user_namespaces") == "0" {
-			t.Skip("user namespaces are off on this machine")
+			lacking(t, "user namespaces are off on this machine")
 		}
 		again(t, dir, built, &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}})
 	})

@@ -83,10 +83,7 @@ func newBench(t *testing.T, dir string, edit func(*Options)) *bench {
 	e := New(o)
 	t.Cleanup(func() { e.Close() })
 	if _, err := e.runc(); err != nil {
-		if os.Getenv("REBUILD_REQUIRE_ENGINE") != "" {
-			t.Fatal(err)
-		}
-		t.Skipf("needs runc: %v; run make test", err)
+		lacking(t, "needs runc: %v; run make test", err)
 	}
 	b := &bench{Engine: e, t: t, store: st}
 	program, err := probe()
@@ -96,6 +93,16 @@ func newBench(t *testing.T, dir string, edit func(*Options)) *bench {
 	b.probe = b.image("linux/amd64", store.File{Path: "probe", Mode: 0o755, Data: program})
 	b.empty = b.image("linux/amd64")
 	return b
+}
+
+// lacking ends a test that this machine can not run: a skip, or a failure where
+// REBUILD_REQUIRE_ENGINE says that nothing may be left out.
+func lacking(t *testing.T, format string, args ...any) {
+	t.Helper()
+	if os.Getenv("REBUILD_REQUIRE_ENGINE") != "" {
+		t.Fatalf(format, args...)
+	}
+	t.Skipf(format, args...)
 }
 
 func cacheDir(t *testing.T) string {

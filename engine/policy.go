@@ -15,10 +15,10 @@ import (
 	"rebuild/store"
 )
 
-// PolicyVersion names the rules of this file and of the environment that
-// fillEnvironment injects. A stage record made under another version is void,
-// so tightening a rule rebuilds what was built under the looser one. Raise it
-// with every change to either.
+// PolicyVersion names the rules of this file and what a stage finds around it:
+// what sealer writes into a definition and what the runtime shim fixes. A stage
+// record made under another version is void, so tightening a rule rebuilds what
+// was built under the looser one. Raise it with every change to any of them.
 const PolicyVersion = "1"
 
 // hostname is what a stage sees under rebuild.exec.v1.

@@ -144,7 +144,7 @@ func stateRoot(t testing.TB, memory bool) string {
 	if memory {
 		var st unix.Statfs_t
 		if err := unix.Statfs("/dev/shm", &st); err != nil || st.Type != unix.TMPFS_MAGIC {
-			t.Skip("needs /dev/shm, a tmpfs")
+			lacking(t, "needs /dev/shm, a tmpfs")
 		}
 		base = "/dev/shm"
 	}

@@ -16,8 +16,8 @@ import (
 )
 
 // Rebuilders exchange statements through a results folder, kept in git or any
-// shared place, with one file for each statement, never rewritten, so that merges can not
-// conflict (index.md 8):
+// shared place. Each statement is a file of its own and never rewritten, so that
+// merges can not conflict (index.md 8):
 //
 //	<pipeline>/<plan hex>/plan.json
 //	<pipeline>/<plan hex>/<operator>/<payload hex>.dsse.json

@@ -79,7 +79,7 @@ func TestVerifyWithoutANetwork(t *testing.T) {
 	isolated(c.Cmd)
 	if err := c.Start(); err != nil {
 		if os.Geteuid() != 0 && os.IsPermission(err) {
-			t.Skipf("needs user namespaces: %v", err)
+			lacking(t, "needs user namespaces: %v", err)
 		}
 		t.Fatal(err)
 	}

@@ -237,11 +237,11 @@ func (a *app) compareCommand() *cobra.Command {
 			if err != nil {
 				return nil, err
 			}
-			at, err := a.places()
+			here, err := a.places()
 			if err != nil {
 				return nil, err
 			}
-			r := newCompareResult(v, treeStores(append([]string{at.state}, states...)))
+			r := newCompareResult(v, treeStores(append([]string{here.state}, states...)))
 			r.AsOf = asOf
 			return r, v.Err()
 		})
