@@ -212,13 +212,13 @@ func TestBuildsOfOneReleaseHaveOnePlan(t *testing.T) {
 			must(t, err)
 			statements = append(statements, w.Sign(payload, op))
 		}
-		v, err := attest.Judge(policy, &plan, statements, nil, attesttest.Now)
+		v, err := attest.Judge(policy, &plan, statements, nil, nil, attesttest.Now)
 		must(t, err)
 		met, err := v.Met()
 		must(t, err)
 		return met, attest.BuildEvidence{Plan: planJSON, Statements: statements}
 	}
-	first, err := attest.Judge(policy, w.Plan, w.Statements(), nil, attesttest.Now)
+	first, err := attest.Judge(policy, w.Plan, w.Statements(), nil, nil, attesttest.Now)
 	must(t, err)
 	met, err := first.Met()
 	must(t, err)
@@ -293,13 +293,13 @@ func TestSignReleaseJudgesAgain(t *testing.T) {
 
 func TestProposeRefuses(t *testing.T) {
 	w := attesttest.New(t)
-	v, err := attest.Judge(w.LoadPolicy(), w.Plan, w.Statements(), nil, attesttest.Now)
+	v, err := attest.Judge(w.LoadPolicy(), w.Plan, w.Statements(), nil, nil, attesttest.Now)
 	must(t, err)
 	met, err := v.Met()
 	must(t, err)
 	renamed := *w
 	renamed.PolicyTOML = strings.Replace(w.PolicyTOML, "version = 1", "version = 2", 1)
-	v, err = attest.Judge(renamed.LoadPolicy(), w.Plan, w.Statements(), nil, attesttest.Now)
+	v, err = attest.Judge(renamed.LoadPolicy(), w.Plan, w.Statements(), nil, nil, attesttest.Now)
 	must(t, err)
 	other, err := v.Met()
 	must(t, err)

@@ -22,6 +22,8 @@ type Evidence struct {
 type BuildEvidence struct {
 	Plan       []byte
 	Statements [][]byte
+	Events     []byte // events.jsonl, the plan's chain in the log; nil without a log
+	Proof      []byte // head.tlog-proof of the chain's last leaf; nil without a log
 }
 
 func blobMap(blobs [][]byte) map[store.Digest][]byte {
@@ -120,7 +122,7 @@ func (b *ReleaseBuild) judge(policy *Policy, r *Release, found BuildEvidence, no
 	if err != nil {
 		return nil, err
 	}
-	v, err := Judge(policy, plan, listed, r.Waivers, now)
+	v, err := Judge(policy, plan, listed, nil, r.Waivers, now)
 	if err != nil {
 		return nil, err
 	}
@@ -129,7 +131,7 @@ func (b *ReleaseBuild) judge(policy *Policy, r *Release, found BuildEvidence, no
 	}
 	// What came to light since the release was signed may still block it.
 	if len(found.Statements) > len(listed) {
-		if v, err = Judge(policy, plan, found.Statements, r.Waivers, now); err != nil {
+		if v, err = Judge(policy, plan, found.Statements, nil, r.Waivers, now); err != nil {
 			return nil, err
 		}
 	}

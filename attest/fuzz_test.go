@@ -89,7 +89,7 @@ func FuzzPolicy(f *testing.F) {
 			return
 		}
 		// Whatever a policy says, nothing and strangers are no quorum.
-		v, err := attest.Judge(p, w.Plan, one, nil, attesttest.Now)
+		v, err := attest.Judge(p, w.Plan, one, nil, nil, attesttest.Now)
 		if err == nil && v.State() == attest.StateMet {
 			if _, known := p.OperatorOf(attesttest.Key("stranger").Public()); !known {
 				t.Fatalf("%s is met by a stranger", in)

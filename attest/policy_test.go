@@ -91,7 +91,7 @@ func TestPolicyKeyWindows(t *testing.T) {
 		{"north2", at("2026-05-31T00:00:00Z"), attest.StatePending},
 		{"north2", at("2026-05-31T00:00:01Z"), attest.StateMet},
 	} {
-		v, err := attest.Judge(policy, w.Plan, [][]byte{w.Statement("east", nil), signedBy(c.key)}, nil, c.now)
+		v, err := attest.Judge(policy, w.Plan, [][]byte{w.Statement("east", nil), signedBy(c.key)}, nil, nil, c.now)
 		must(t, err)
 		if v.State() != c.want {
 			t.Errorf("%s at %s: %s", c.key, c.now, v.State())
@@ -99,7 +99,7 @@ func TestPolicyKeyWindows(t *testing.T) {
 	}
 	// Two keys of one operator are one operator.
 	both := at("2026-05-31T00:00:00Z")
-	v, err := attest.Judge(policy, w.Plan, [][]byte{signedBy("north"), signedBy("north2")}, nil, both)
+	v, err := attest.Judge(policy, w.Plan, [][]byte{signedBy("north"), signedBy("north2")}, nil, nil, both)
 	must(t, err)
 	if v.State() != attest.StatePending {
 		t.Error("two keys of one operator counted twice")

@@ -96,7 +96,7 @@ func (v *vector) judge() string {
 	for _, d := range v.Waive {
 		waivers = append(waivers, attest.Waiver{Statement: store.Digest(d), Reason: "a broken machine"})
 	}
-	verdict, err := attest.Judge(policy, p, texts(v.Statements), waivers, attesttest.Now)
+	verdict, err := attest.Judge(policy, p, texts(v.Statements), nil, waivers, attesttest.Now)
 	if err != nil {
 		return outcome(err)
 	}

@@ -149,7 +149,7 @@ type Verdict struct {
 // The error is POLICY_EXPIRED, or SEMANTIC for a bad waiver. All that can be
 // said about the statements is in the verdict; its [Verdict.Err] is nil only
 // when it is met.
-func Judge(policy *Policy, p *Plan, statements [][]byte, waivers []Waiver, now time.Time) (*Verdict, error) {
+func Judge(policy *Policy, p *Plan, statements [][]byte, chain *Chain, waivers []Waiver, now time.Time) (*Verdict, error) {
 	if err := policy.CheckAt(now); err != nil {
 		return nil, err
 	}

@@ -139,7 +139,7 @@ func (c *crowd) judge(policy *attest.Policy, s scene, shuffle func([][]byte)) *a
 		}
 	}
 	shuffle(statements)
-	v, err := attest.Judge(policy, c.w.Plan, statements, waivers, attesttest.Now)
+	v, err := attest.Judge(policy, c.w.Plan, statements, nil, waivers, attesttest.Now)
 	must(c.w.T, err)
 	return v
 }
@@ -257,9 +257,9 @@ func account(v *attest.Verdict) []any {
 func TestVerdictIgnoresCopies(t *testing.T) {
 	c := newCrowd(t)
 	policy := c.w.LoadPolicy()
-	once, err := attest.Judge(policy, c.w.Plan, [][]byte{c.says("east", 'a'), c.says("west", 'b'), []byte("junk")}, nil, attesttest.Now)
+	once, err := attest.Judge(policy, c.w.Plan, [][]byte{c.says("east", 'a'), c.says("west", 'b'), []byte("junk")}, nil, nil, attesttest.Now)
 	must(t, err)
-	many, err := attest.Judge(policy, c.w.Plan, [][]byte{[]byte("junk"), c.says("west", 'b'), c.says("east", 'a'), c.says("west", 'b'), []byte("junk")}, nil, attesttest.Now)
+	many, err := attest.Judge(policy, c.w.Plan, [][]byte{[]byte("junk"), c.says("west", 'b'), c.says("east", 'a'), c.says("west", 'b'), []byte("junk")}, nil, nil, attesttest.Now)
 	must(t, err)
 	if !reflect.DeepEqual(account(once), account(many)) {
 		t.Errorf("%+v\n%+v", account(once), account(many))
@@ -275,7 +275,7 @@ func TestVerdictPicksTheGoodEnvelope(t *testing.T) {
 	bad := edit(good, func(o object) { sub(o, "signatures", 0)["sig"] = strangerSig(w, payload) })
 	foreign := w.Sign(payload, "stranger")
 	for _, order := range [][][]byte{{good, bad, foreign}, {bad, foreign, good}, {foreign, good, bad}} {
-		v, err := attest.Judge(w.LoadPolicy(), w.Plan, append(order, w.Statement("north", nil)), nil, attesttest.Now)
+		v, err := attest.Judge(w.LoadPolicy(), w.Plan, append(order, w.Statement("north", nil)), nil, nil, attesttest.Now)
 		must(t, err)
 		if v.State() != attest.StateMet || len(v.Statements()) != 2 {
 			t.Errorf("%s %+v", v.State(), v.Statements())
@@ -288,7 +288,7 @@ func TestVerdictNamesTheFirstDifference(t *testing.T) {
 	base := w.Stage("base", []store.File{{Path: "bin/sh", Mode: 0o755, Data: []byte("altered")}})
 	hello := w.Stage("hello", []store.File{{Path: "x", Mode: 0o644}})
 	altered := w.Statement("west", func(r *attest.Result) { r.Stages[0], r.Stages[1] = base, hello })
-	v, err := attest.Judge(w.LoadPolicy(), w.Plan, [][]byte{w.Statement("east", nil), w.Statement("north", nil), altered}, nil, attesttest.Now)
+	v, err := attest.Judge(w.LoadPolicy(), w.Plan, [][]byte{w.Statement("east", nil), w.Statement("north", nil), altered}, nil, nil, attesttest.Now)
 	must(t, err)
 	found := v.Contradictions()
 	// hello differs too, but from another base: that is no contradiction.
@@ -317,7 +317,7 @@ func TestPendingNamesWhatIsMissing(t *testing.T) {
 		"groups.two = { need = 2, of = [\"east\", \"west\"] }\ngroups.main = { need = 2, of = [\"north\", \"two\"] }", 1)
 	policy, err := attest.LoadPolicy("policy.toml", []byte(nested))
 	must(t, err)
-	v, err := attest.Judge(policy, w.Plan, [][]byte{w.Statement("east", nil), w.Statement("north", func(r *attest.Result) { r.Hermetic = false })}, nil, attesttest.Now)
+	v, err := attest.Judge(policy, w.Plan, [][]byte{w.Statement("east", nil), w.Statement("north", func(r *attest.Result) { r.Hermetic = false })}, nil, nil, attesttest.Now)
 	must(t, err)
 	want := []attest.Shortfall{{Group: "main", Got: 0, Need: 2, Missing: []string{"north", "two"}}, {Group: "two", Got: 1, Need: 2, Missing: []string{"west"}}}
 	if !reflect.DeepEqual(v.Shortfalls(), want) {
@@ -350,7 +350,7 @@ func TestJudgeRefusesBadWaivers(t *testing.T) {
 	for name, waivers := range map[string][]attest.Waiver{
 		"no digest": {{Statement: "x", Reason: "y"}}, "no reason": {{Statement: d}}, "twice": {{Statement: d, Reason: "x"}, {Statement: d, Reason: "y"}},
 	} {
-		if _, err := attest.Judge(w.LoadPolicy(), w.Plan, nil, waivers, attesttest.Now); fault.CodeOf(err).Exit() != 31 {
+		if _, err := attest.Judge(w.LoadPolicy(), w.Plan, nil, nil, waivers, attesttest.Now); fault.CodeOf(err).Exit() != 31 {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -114,7 +114,7 @@ func TestManySignaturesAreRefusedUnread(t *testing.T) {
 		}
 		o["signatures"] = all
 	})
-	v, err := attest.Judge(w.LoadPolicy(), w.Plan, [][]byte{many}, nil, attesttest.Now)
+	v, err := attest.Judge(w.LoadPolicy(), w.Plan, [][]byte{many}, nil, nil, attesttest.Now)
 	must(t, err)
 	if s := v.Statements(); len(s) != 1 || s[0].Status != attest.StatusRefused || s[0].Code != fault.Structure || s[0].Operator != "" {
 		t.Errorf("%+v", s)

@@ -191,7 +191,7 @@ type Released struct {
 func (w *World) Release(statements [][]byte, waivers []attest.Waiver, packageTOML string, owners, by []string) *Released {
 	w.T.Helper()
 	policy := w.LoadPolicy()
-	verdict, err := attest.Judge(policy, w.Plan, statements, waivers, Now)
+	verdict, err := attest.Judge(policy, w.Plan, statements, nil, waivers, Now)
 	must(w.T, err)
 	met, err := verdict.Met()
 	must(w.T, err)

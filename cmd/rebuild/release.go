@@ -188,7 +188,7 @@ func (a *app) readEvidence(o *releaseOptions) (*evidence, error) {
 func (e *evidence) judge(waivers []attest.Waiver, now time.Time) ([]*attest.Met, error) {
 	var mets []*attest.Met
 	for i, plan := range e.plans {
-		v, err := attest.Judge(e.policy, plan, e.Builds[i].Statements, waivers, now)
+		v, err := attest.Judge(e.policy, plan, e.Builds[i].Statements, nil, waivers, now)
 		if err != nil {
 			return nil, err
 		}

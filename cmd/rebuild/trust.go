@@ -233,7 +233,7 @@ func (a *app) compareCommand() *cobra.Command {
 			if err != nil {
 				return nil, err
 			}
-			v, err := attest.Judge(policy, plan, found.Statements, nil, now)
+			v, err := attest.Judge(policy, plan, found.Statements, nil, nil, now)
 			if err != nil {
 				return nil, err
 			}
