@@ -17,8 +17,6 @@ package document
 import (
 	"bytes"
 	"errors"
-	"io"
-	"strconv"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
@@ -27,26 +25,24 @@ import (
 	"rebuild/internal/fault"
 )
 
-const (
-	maxDepth   = 32
-	maxInteger = 1<<53 - 1 // the largest n for which n and n+1 are both exact in a double
-)
-
 // Encode returns the canonical JSON of v. Optional fields must be tagged so
 // that an empty one is absent; a null or a float is an error.
 func Encode(v any) ([]byte, error) {
-	raw, err := json.Marshal(v, json.FormatNilSliceAsNull(false), json.FormatNilMapAsNull(false))
+	value, err := marshal(v)
+	if err == nil {
+		err = value.Canonicalize()
+	}
+	if err == nil {
+		_, err = scanCanonical(value)
+	}
 	if err != nil {
 		return nil, fault.New(fault.Internal, "encoding %T: %w", v, err)
 	}
-	value := jsontext.Value(raw)
-	if err := value.Canonicalize(); err != nil {
-		return nil, fault.New(fault.Internal, "encoding %T: %w", v, err)
-	}
-	if err := scan(value); err != nil {
-		return nil, fault.New(fault.Internal, "encoding %T: %w", v, err)
-	}
 	return value, nil
+}
+
+func marshal(v any) (jsontext.Value, error) {
+	return json.Marshal(v, json.FormatNilSliceAsNull(false), json.FormatNilMapAsNull(false))
 }
 
 // Decode reads a document of kind k: size limit, UTF-8, version window, then
@@ -55,14 +51,21 @@ func Decode(file string, data []byte, k Kind, v any) error {
 	if err := checkBytes(file, data, k.MaxBytes); err != nil {
 		return err
 	}
-	version, err := peek(data)
-	if err != nil {
-		return fault.New(fault.Parse, "%w", err).At(file, 0)
+	version, malformed := scanCanonical(data)
+	if malformed != nil || version == "" {
+		// A document of a later version is reported as such, whatever its form.
+		var err error
+		if version, err = peek(data); err != nil {
+			return fault.New(fault.Parse, "%w", err).At(file, 0)
+		}
 	}
 	if err := k.CheckVersion(file, version); err != nil {
 		return err
 	}
-	return DecodeStrict(file, data, v)
+	if malformed != nil {
+		return badForm(file, malformed)
+	}
+	return decode(file, data, v)
 }
 
 // DecodeStrict reads canonical JSON that is not a whole document of its own,
@@ -72,17 +75,22 @@ func DecodeStrict(file string, data []byte, v any) error {
 	if err := checkBytes(file, data, int64(len(data))); err != nil {
 		return err
 	}
-	if err := scan(data); err != nil {
-		return fault.New(fault.Parse, "%w", err).At(file, 0)
+	if _, err := scanCanonical(data); err != nil {
+		return badForm(file, err)
 	}
-	canonical := jsontext.Value(bytes.Clone(data))
-	if err := canonical.Canonicalize(); err != nil {
-		return fault.New(fault.Parse, "%w", err).At(file, 0)
+	return decode(file, data, v)
+}
+
+func badForm(file string, err error) error {
+	e := fault.New(fault.Parse, "%w", err).At(file, 0)
+	if errors.Is(err, errNotCanonical) {
+		return e.WithHint("use the bytes as they were written; a reformatted document has another digest")
 	}
-	if !bytes.Equal(canonical, data) {
-		return fault.New(fault.Parse, "not canonical JSON (RFC 8785)").At(file, 0).
-			WithHint("use the bytes as they were written; a reformatted document has another digest")
-	}
+	return e
+}
+
+// decode reads canonical data into v.
+func decode(file string, data []byte, v any) error {
 	if err := json.Unmarshal(data, v, json.RejectUnknownMembers(true)); err != nil {
 		return fault.New(fault.Structure, "%s", describe(err)).At(file, 0)
 	}
@@ -90,9 +98,13 @@ func DecodeStrict(file string, data []byte, v any) error {
 }
 
 // checkComplete refuses a document without one of its fields or with an empty
-// optional one: written again, it would be other bytes.
+// optional one: written again, it would be other bytes. data is canonical, so
+// what equals it is too.
 func checkComplete(file string, data []byte, v any) error {
-	again, err := Encode(v)
+	again, err := marshal(v)
+	if err == nil && !bytes.Equal(again, data) {
+		err = again.Canonicalize()
+	}
 	if err != nil {
 		return fault.New(fault.Structure, "%w", err).At(file, 0)
 	}
@@ -142,49 +154,6 @@ func peek(data []byte) (string, error) {
 		return val.String(), nil
 	}
 	return "", nil
-}
-
-// scan refuses what the canonical form does not have: null, numbers other than
-// small integers, non-ASCII keys, deep nesting, a second value.
-func scan(data []byte) error {
-	d := jsontext.NewDecoder(bytes.NewReader(data))
-	for {
-		tok, err := d.ReadToken()
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if d.StackDepth() > maxDepth {
-			return errors.New("nested deeper than 32 levels")
-		}
-		switch tok.Kind() {
-		case 'n':
-			return errors.New("null is not allowed, leave the field out")
-		case '0':
-			n, err := strconv.ParseInt(tok.String(), 10, 64)
-			if err != nil || n > maxInteger || n < -maxInteger || tok.String() == "-0" {
-				return errors.New("number " + tok.String() + " is not an integer within ±(2^53-1)")
-			}
-		case '"':
-			if kind, n := d.StackIndex(d.StackDepth()); kind == '{' && n%2 == 1 && !ascii(tok.String()) {
-				return errors.New("key " + strconv.Quote(tok.String()) + " is not ASCII")
-			}
-		}
-		if d.StackDepth() == 0 && d.InputOffset() != int64(len(data)) {
-			return errors.New("data after the value")
-		}
-	}
-}
-
-func ascii(s string) bool {
-	for i := range len(s) {
-		if s[i] >= utf8.RuneSelf {
-			return false
-		}
-	}
-	return true
 }
 
 // describe words a decoding error with the member's JSON pointer, without Go
