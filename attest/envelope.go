@@ -180,7 +180,9 @@ func (s *Signed) By() []PublicKey { return slices.Clone(s.by) }
 // (SIGNATURE_INVALID), as does a keyid that names another key than the one
 // that verifies (STRUCTURE). Signatures of other keys say nothing; if there
 // is no other, the error is KEY_UNKNOWN. A keyid alone never decides.
-func (e *Envelope) Verify(keys []PublicKey) (*Signed, error) {
+func (e *Envelope) Verify(keys []PublicKey) (*Signed, error) { return e.verify(newKeyring(keys)) }
+
+func (e *Envelope) verify(keys keyring) (*Signed, error) {
 	message := PAE(PayloadType, e.payload)
 	out := &Signed{payload: e.payload}
 	for _, s := range e.signatures {
@@ -199,22 +201,37 @@ func (e *Envelope) Verify(keys []PublicKey) (*Signed, error) {
 	return out, nil
 }
 
-// verify returns the key of keys that made s, or nil if none did.
-func (s signature) verify(message []byte, keys []PublicKey) (*PublicKey, error) {
+// keyring are keys with the ids under which envelopes hint at them.
+type keyring struct {
+	keys []PublicKey
+	byID map[KeyID]int
+}
+
+func newKeyring(keys []PublicKey) keyring {
+	r := keyring{keys, make(map[KeyID]int, len(keys))}
 	for i := range keys {
-		if s.keyID != "" && s.keyID == keys[i].ID() {
-			if !keys[i].verifies(message, s.sig) {
-				return nil, fault.New(fault.SignatureInvalid, "the signature by key %s is wrong", keys[i].Fingerprint())
-			}
-			return &keys[i], nil
-		}
+		r.byID[keys[i].ID()] = i
 	}
-	for i := range keys {
-		if keys[i].verifies(message, s.sig) {
+	return r
+}
+
+// verify returns the key of keys that made s, or nil if none did. The key that
+// the keyid hints at is tried first, and it alone if it is known.
+func (s signature) verify(message []byte, keys keyring) (*PublicKey, error) {
+	if i, known := keys.byID[s.keyID]; known {
+		key := &keys.keys[i]
+		if !key.verifies(message, s.sig) {
+			return nil, fault.New(fault.SignatureInvalid, "the signature by key %s is wrong", key.Fingerprint())
+		}
+		return key, nil
+	}
+	for i := range keys.keys {
+		key := &keys.keys[i]
+		if key.verifies(message, s.sig) {
 			if s.keyID != "" {
-				return nil, fault.New(fault.Structure, "keyid %.80q is not the key that signed, %s", s.keyID, keys[i].ID())
+				return nil, fault.New(fault.Structure, "keyid %.80q is not the key that signed, %s", s.keyID, key.ID())
 			}
-			return &keys[i], nil
+			return key, nil
 		}
 	}
 	return nil, nil
