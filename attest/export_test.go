@@ -1,5 +1,12 @@
 package attest
 
+import (
+	"slices"
+	"time"
+
+	"rebuild/store"
+)
+
 // OpenResult opens one result by itself, as [Judge] does with each: the vectors
 // and fuzz tests ask what is wrong with it, which a verdict only counts.
 func OpenResult(e *Envelope, operator string, keys []PublicKey, p *Plan) (*Result, error) {
@@ -30,3 +37,63 @@ func (r *Release) VerifyLayout(dir string) (found, notes []string, err error) {
 	images, err := r.verifyLayout(dir)
 	return images.found, images.notes, err
 }
+
+// A Bench judges statements that it opened before, so that a test can judge
+// millions of combinations of a few hundred: signatures and JSON are nearly
+// all of what [Judge] costs. A statement is opened by the policy of the bench;
+// those it judges by must have the same operators with the same keys.
+type Bench struct {
+	policy *Policy
+	plan   *planIndex
+	now    time.Time
+}
+
+// Opened is a statement as [Judge] opens it.
+type Opened = opened
+
+// NewBench makes a bench for a plan, a time, and the operators of a policy.
+func NewBench(policy *Policy, p *Plan, now time.Time) *Bench {
+	return &Bench{policy, newPlanIndex(p), now}
+}
+
+// Open opens one statement.
+func (b *Bench) Open(raw []byte) Opened { return b.judge(b.policy, nil).openAll([][]byte{raw})[0] }
+
+func (b *Bench) judge(policy *Policy, waivers []Waiver) *judge {
+	return &judge{policy: policy, plan: b.plan, now: b.now, barred: map[string]string{},
+		authors: map[store.Digest]string{}, claims: map[store.Digest][]string{},
+		v: &Verdict{policy: policy.digest, plan: b.plan.plan, planDigest: b.plan.digest, waivers: slices.Clone(waivers)}}
+}
+
+// Judge does what [Judge] does once its statements are opened.
+func (b *Bench) Judge(policy *Policy, statements []Opened, waivers []Waiver) (*Verdict, error) {
+	waived, err := waivedStatements(waivers)
+	if err != nil {
+		return nil, err
+	}
+	j := b.judge(policy, waivers)
+	j.sort(statements)
+	j.bar(waived)
+	j.v.contradictions = contradictions(j.plan, j.kept)
+	for _, c := range j.v.contradictions {
+		if j.counts(c) {
+			j.v.blocking = append(j.v.blocking, c)
+		}
+	}
+	j.vote()
+	return j.v, nil
+}
+
+// Ballot is a vote of an operator with an environment.
+type Ballot = ballot
+
+// NewBallot makes one without the result that it would come from.
+func NewBallot(operator string, e Environment) Ballot {
+	return ballot{operator, &verifiedResult{result: Result{Operator: operator, Environment: e}}}
+}
+
+// Shortfalls is the evaluator of quorum and diversity alone.
+func (p *Policy) Shortfalls(ballots []Ballot) []Shortfall { return p.shortfalls(ballots) }
+
+// Cast returns how many votes the value of a verdict has.
+func (v *Verdict) Cast() int { return len(v.winners) }

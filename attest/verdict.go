@@ -231,9 +231,11 @@ func (o opened) better(than opened) bool {
 }
 
 // open verifies every statement, keeps one per payload, and sorts.
-func (j *judge) open(statements [][]byte) {
+func (j *judge) open(statements [][]byte) { j.sort(j.openAll(statements)) }
+
+func (j *judge) sort(statements []opened) {
 	best := map[store.Digest]opened{}
-	for _, o := range j.openAll(statements) {
+	for _, o := range statements {
 		if o.author != "" {
 			j.authors[o.account.Statement] = o.author
 		}
