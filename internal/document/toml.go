@@ -198,6 +198,8 @@ func tomlFault(file string, err error) *fault.Error {
 	return e
 }
 
+var pointerEscape = strings.NewReplacer("~", "~0", "/", "~1")
+
 // pointer writes a path as an RFC 6901 JSON pointer.
 func pointer(path []any) string {
 	var b strings.Builder
@@ -205,7 +207,7 @@ func pointer(path []any) string {
 		b.WriteByte('/')
 		switch p := p.(type) {
 		case string:
-			b.WriteString(strings.NewReplacer("~", "~0", "/", "~1").Replace(p))
+			b.WriteString(pointerEscape.Replace(p))
 		case int:
 			b.WriteString(strconv.Itoa(p))
 		}
