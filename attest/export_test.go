@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"rebuild/internal/document"
 	"rebuild/store"
 )
 
@@ -97,3 +98,18 @@ func (p *Policy) Shortfalls(ballots []Ballot) []Shortfall { return p.shortfalls(
 
 // Cast returns how many votes the value of a verdict has.
 func (v *Verdict) Cast() int { return len(v.winners) }
+
+// Forge rewrites a release's payload as someone could who holds it and signs
+// what no verdict says.
+func Forge(payload []byte, change func(*Release)) ([]byte, error) {
+	var r Release
+	if err := decodeRelease(&Signed{payload: payload}, &r); err != nil {
+		return nil, err
+	}
+	change(&r)
+	var err error
+	if r.Snapshot, err = r.snapshot(); err != nil {
+		return nil, err
+	}
+	return encodeStatement(document.Release.MaxBytes, PredicateRelease, r.subjects(), r)
+}

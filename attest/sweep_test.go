@@ -219,6 +219,12 @@ func (s *shape) policy(t testing.TB, extra string) *attest.Policy {
 // one that has expired. labels, if any, are those of each operator.
 func crewPolicy(t testing.TB, groups, extra string, names []string, labels []string) *attest.Policy {
 	t.Helper()
+	p, err := attest.LoadPolicy("policy.toml", []byte(crewText(groups, extra, names, labels)))
+	must(t, err)
+	return p
+}
+
+func crewText(groups, extra string, names []string, labels []string) string {
 	head, _, _ := strings.Cut(attesttest.Policy(""), "groups.main")
 	var b strings.Builder
 	b.WriteString(head + extra + "\n" + groups)
@@ -229,9 +235,7 @@ func crewPolicy(t testing.TB, groups, extra string, names []string, labels []str
 			b.WriteString(labels[i])
 		}
 	}
-	p, err := attest.LoadPolicy("policy.toml", []byte(b.String()))
-	must(t, err)
-	return p
+	return b.String()
 }
 
 var crewKeyTexts sync.Map
