@@ -1,6 +1,7 @@
 package attest_test
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"runtime"
@@ -855,5 +856,136 @@ func TestSimulatorFindsDefects(t *testing.T) {
 			}
 			t.Error("not found in 20000 schedules")
 		})
+	}
+}
+
+// A stand is what a release is about, whatever it says: a package for each
+// value, and a payload that any other is forged from.
+type stand struct {
+	payload  []byte
+	proposal attest.Proposal
+	evidence attest.Evidence // without statements
+}
+
+func (a *arena) stand(value byte) stand {
+	c := a.c
+	hello := c.values[value]
+	files := c.w.HelloFiles
+	if value != 'a' {
+		files = []store.File{{Path: "x", Mode: 0o644, Data: []byte{value}}}
+	}
+	_, image, err := attest.LoadPackage("package.toml", []byte(attesttest.PackageTOML))
+	must(a.t, err)
+	pkg, err := attest.Pack(image, []attest.PayloadInput{{
+		Platform: attesttest.Platform, Target: "hello", Path: "linux-amd64/hello", Tree: hello.Tree, Files: files,
+	}}, attesttest.Epoch)
+	must(a.t, err)
+	manifest, err := c.w.Store.Read(hello.Manifest, 1<<20)
+	must(a.t, err)
+	lock := []byte("a lock\n")
+	s := stand{
+		proposal: attest.Proposal{Package: pkg, Manifests: [][]byte{manifest}, Lock: lock, Published: attesttest.Now,
+			Owners: []attest.PublicKey{attesttest.Key("owner").Public()}},
+		evidence: attest.Evidence{Lock: lock, Objects: [][]byte{manifest}},
+	}
+	// One vote is enough for this policy, so there is a proposal to begin with.
+	weak := shapesOf(2, 0)[0].policyOfThree(a.t, "")
+	s.payload = a.propose(weak, s, []*fact{a.fact(0, value)}, nil)
+	return s
+}
+
+// propose goes through the product to a release's payload.
+func (a *arena) propose(policy *attest.Policy, s stand, evidence []*fact, waived []store.Digest) []byte {
+	v, err := attest.Judge(policy, a.c.plan, raws(evidence), nil, waivers(waived), attesttest.Now)
+	must(a.t, err)
+	met, err := v.Met()
+	must(a.t, err)
+	s.proposal.Builds = []*attest.Met{met}
+	payload, err := attest.Propose(s.proposal)
+	must(a.t, err)
+	return payload
+}
+
+func raws(facts []*fact) [][]byte {
+	var out [][]byte
+	for _, f := range facts {
+		out = append(out, f.raw)
+	}
+	return out
+}
+
+// replay takes every decision of a schedule again with real releases, real
+// signatures and real bundles, and returns how many there were.
+func (s *schedule) replay(stands map[byte]stand) int {
+	a, taken := s.a, 0
+	for _, d := range s.checks {
+		st := stands[d.p.value]
+		payload, err := attest.Forge(st.payload, func(r *attest.Release) {
+			r.Policy, r.Waivers = s.scene.policy.Digest(), waivers(d.p.waived)
+			r.Builds[0].Statements = d.p.listed
+		})
+		if err != nil { // it lists nothing, or waives what it does not list
+			if d.ok {
+				a.t.Errorf("%v is no release: %v", d.p, err)
+			}
+			continue
+		}
+		evidence := st.evidence
+		evidence.Builds = []attest.BuildEvidence{{Plan: a.c.w.PlanJSON, Statements: raws(d.evidence)}}
+		taken++
+		if d.verifier {
+			err = s.replayVerify(payload, evidence, d)
+		} else {
+			if d.fresh && !bytes.Equal(payload, a.propose(s.scene.policy, st, d.evidence, d.p.waived)) {
+				a.t.Errorf("a payload that was proposed is not the one forged")
+			}
+			_, err = attest.SignRelease(s.scene.policy, payload, evidence, attesttest.Now, attesttest.Key("r1"))
+		}
+		if (err == nil) != d.ok {
+			a.t.Errorf("%s: verifier %t, value %c: the simulator says %t, the product %v", s.scene.shape, d.verifier, d.p.value, d.ok, err)
+		}
+	}
+	return taken
+}
+
+// replayVerify puts the signatures together one by one, as signers who do not
+// meet would, and verifies the bundle as a file.
+func (s *schedule) replayVerify(payload []byte, evidence attest.Evidence, d check) error {
+	t := s.a.t
+	release := s.a.c.w.Sign(payload, "owner")
+	for i, signer := range signerNames {
+		if d.signed>>i&1 == 0 {
+			continue
+		}
+		one, err := attest.ParseEnvelope("release", s.a.c.w.Sign(payload, signer))
+		must(t, err)
+		before, err := attest.ParseEnvelope("release", release)
+		must(t, err)
+		release, err = attest.Merge(before, one)
+		must(t, err)
+	}
+	_, err := attest.Verify(s.scene.policy, &attest.Bundle{Release: release, Evidence: evidence}, attest.Expect{Name: "hello"}, attesttest.Now)
+	return err
+}
+
+// What the simulator takes for the product is the product: schedules again,
+// through Propose, SignRelease, Merge and Verify, decision by decision.
+func TestSimulatorReplay(t *testing.T) {
+	t.Parallel()
+	a := newArena(t)
+	a.scenes = sceneries(t, someShapes(every(8)), asMeant)
+	stands := map[byte]stand{'a': a.stand('a'), 'b': a.stand('b'), 'c': a.stand('c')}
+	schedules, taken, accepted := uint64(150), 0, 0
+	if *sweep {
+		schedules = 4000
+	}
+	for seed := range schedules {
+		s := a.run(&rules{}, 1<<32+seed)
+		taken += s.replay(stands)
+		accepted += len(s.accepted)
+	}
+	t.Logf("%d schedules, %d decisions, in %d a release was accepted", schedules, taken, accepted)
+	if taken < int(schedules) || accepted < int(schedules)/8 {
+		t.Error("too little happened")
 	}
 }
