@@ -23,7 +23,7 @@ EMBEDDED  := engine/embedded
 TESTENV   := REBUILD_REQUIRE_ENGINE=1 REBUILD_STOCK=$(CURDIR)/bin/stock
 STEP       = @sh scripts/step.sh
 
-.PHONY: build demo test test-race test-self bench lint vet staticcheck fuzz clean deps
+.PHONY: build demo test test-race test-self sweep bench lint vet staticcheck fuzz clean deps
 
 build: bin/rebuild
 
@@ -77,6 +77,11 @@ test:
 
 test-race:
 	CGO_ENABLED=1 $(GO) test -race -short -timeout 20m $(PLAIN)
+
+# Every policy shape and a million schedules against the verdict, where make
+# test takes a part: a quarter of an hour on two cores.
+sweep:
+	GOGC=800 $(GO) test -run 'Sweep|Simulator|Laws|NamesAndOrder|InItsTime' -count 1 -v -timeout 2h ./attest -sweep | grep -v '^ *===\|\[rapid\]'
 
 bench: build
 	env REBUILD_BIN=$(CURDIR)/bin/rebuild $(GO) test -tags $(TAGS) -run '^$$' -bench . -benchtime 1x -timeout 60m ./engine ./store ./cmd/rebuild
