@@ -698,7 +698,7 @@ func kOfN() []*shape {
 
 func asMeant(s scenery) scenery { return s }
 
-// tallySchedules runs schedules on all processors and counts what came out.
+// outcomes is what came of many schedules.
 type outcomes struct {
 	schedules, violations, released, waived, refused, dishonest, decisions int
 	first                                                                  string
@@ -731,11 +731,8 @@ func (o *outcomes) add(s *schedule, seed uint64) {
 func TestSimulator(t *testing.T) {
 	t.Parallel()
 	a := newArena(t)
-	a.scenes = sceneries(t, someShapes(every(8)), asMeant)
-	n := uint64(1_000_000)
-	if !*sweep {
-		n = 20_000
-	}
+	a.scenes = sceneries(t, someShapes(min(8, every(8))), asMeant)
+	n := uint64(1_000_000 / every(50))
 	var mu sync.Mutex
 	var total outcomes
 	var wg sync.WaitGroup
@@ -973,19 +970,16 @@ func (s *schedule) replayVerify(payload []byte, evidence attest.Evidence, d chec
 func TestSimulatorReplay(t *testing.T) {
 	t.Parallel()
 	a := newArena(t)
-	a.scenes = sceneries(t, someShapes(every(8)), asMeant)
+	a.scenes = sceneries(t, someShapes(min(8, every(8))), asMeant)
 	stands := map[byte]stand{'a': a.stand('a'), 'b': a.stand('b'), 'c': a.stand('c')}
-	schedules, taken, accepted := uint64(150), 0, 0
-	if *sweep {
-		schedules = 4000
-	}
+	schedules, taken, accepted := uint64(4000/every(27)), 0, 0
 	for seed := range schedules {
 		s := a.run(&rules{}, 1<<32+seed)
 		taken += s.replay(stands)
 		accepted += len(s.accepted)
 	}
 	t.Logf("%d schedules, %d decisions, in %d a release was accepted", schedules, taken, accepted)
-	if taken < int(schedules) || accepted < int(schedules)/8 {
+	if taken < int(schedules) || accepted == 0 {
 		t.Error("too little happened")
 	}
 }

@@ -427,10 +427,14 @@ func (c count) report(t *testing.T, what string) {
 	}
 }
 
-// every returns 1 in a sweep, and otherwise step.
+// every returns 1 in a sweep, and otherwise step; much more under the race
+// detector, which has no interest in how much is judged.
 func every(step int) int {
-	if *sweep {
+	switch {
+	case *sweep:
 		return 1
+	case testing.Short():
+		return 30 * step
 	}
 	return step
 }
