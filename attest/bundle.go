@@ -2,6 +2,7 @@ package attest
 
 import (
 	"archive/tar"
+	"bufio"
 	"bytes"
 	"errors"
 	"io"
@@ -19,7 +20,7 @@ const MaxBundle = 64 << 20
 
 // MaxStatements is the most statements about one plan that are judged
 // together: each costs a signature check for every key of the policy.
-const MaxStatements = 10_000
+const MaxStatements = 100_000
 
 // bundleEpoch is the modification time of everything in a bundle.
 const bundleEpoch = 1
@@ -103,49 +104,145 @@ func byPayload(statements [][]byte) (map[store.Digest][]byte, error) {
 	return out, nil
 }
 
-// OpenBundle reads a bundle. It accepts exactly what [Bundle.Encode] writes:
-// no other file, no other form (PARSE), every file under the name that its
-// content has (EVIDENCE_MISMATCH). Signatures are not looked at.
+// OpenBundle is [ReadBundle] of bytes in memory.
 func OpenBundle(file string, data []byte) (*Bundle, error) {
-	if len(data) > MaxBundle {
-		return nil, fault.New(fault.Parse, "%d bytes, at most %d are allowed", len(data), MaxBundle).At(file, 0)
+	return ReadBundle(file, bytes.NewReader(data), int64(len(data)), nil)
+}
+
+// ReadBundle reads a bundle of size bytes from r. It accepts exactly what
+// [Bundle.Encode] writes: no other file, no other form (PARSE), every file
+// under the name that its content has (EVIDENCE_MISMATCH). Signatures are not
+// looked at.
+//
+// Nothing is kept before all of it was found to be in order. admit, unless it
+// is nil, is then asked about the release's envelope, so that a stranger's
+// bundle is refused before its evidence is in memory.
+func ReadBundle(file string, r io.ReaderAt, size int64, admit func(release []byte) error) (*Bundle, error) {
+	if size > MaxBundle {
+		return nil, fault.New(fault.Parse, "%d bytes, at most %d are allowed", size, MaxBundle).At(file, 0)
 	}
-	r := &bundleReader{builds: map[string]*BuildEvidence{}}
-	tr := tar.NewReader(bytes.NewReader(data))
+	b, err := readBundle(r, size, admit)
+	return b, fault.In(err, file)
+}
+
+func readBundle(r io.ReaderAt, size int64, admit func(release []byte) error) (*Bundle, error) {
+	files, err := surveyBundle(r, size)
+	if err != nil {
+		return nil, err
+	}
+	release := slices.IndexFunc(files, func(f bundleFile) bool { return f.name == bundleRelease })
+	if release < 0 {
+		return nil, noRelease()
+	}
+	if err := checkBundleForm(r, size, files); err != nil {
+		return nil, err
+	}
+	envelope, err := files[release].read(r)
+	if err == nil && admit != nil {
+		err = admit(envelope)
+	}
+	if err != nil {
+		return nil, err
+	}
+	kept := newBundleReader()
+	for _, f := range files {
+		_, take := kept.place(f.name)
+		content, err := f.read(r)
+		if err == nil {
+			err = take(content)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return kept.finish()
+}
+
+// bundleFile is where the content of a file lies in a bundle.
+type bundleFile struct {
+	name     string
+	at, size int64
+}
+
+func (f bundleFile) section(r io.ReaderAt) *io.SectionReader {
+	return io.NewSectionReader(r, f.at, f.size)
+}
+
+func (f bundleFile) read(r io.ReaderAt) ([]byte, error) {
+	data := make([]byte, f.size)
+	if _, err := io.ReadFull(f.section(r), data); err != nil {
+		return nil, fault.New(fault.Parse, "reading %s: %w", f.name, err)
+	}
+	return data, nil
+}
+
+// surveyBundle lists the files of a bundle, each of which has its place and
+// the content that its name says, and keeps none of it.
+func surveyBundle(r io.ReaderAt, size int64) ([]bundleFile, error) {
+	var files []bundleFile
+	in := io.NewSectionReader(r, 0, size)
+	tr := tar.NewReader(in) // reads ahead of no header and seeks over content
 	for {
 		h, err := tr.Next()
 		if errors.Is(err, io.EOF) {
-			break
+			return files, nil
 		}
 		if err != nil {
-			return nil, fault.New(fault.Parse, "not a bundle: %w", err).At(file, 0)
+			return nil, fault.New(fault.Parse, "not a bundle: %w", err)
 		}
 		if h.Typeflag == tar.TypeDir {
 			continue // made again by Encode, or the comparison fails
 		}
-		if err := r.file(h, tr); err != nil {
-			return nil, fault.In(err, file)
+		at, err := in.Seek(0, io.SeekCurrent)
+		if err == nil {
+			err = newBundleReader().file(h, tr)
 		}
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, bundleFile{h.Name, at, h.Size})
 	}
-	b, err := r.finish()
-	if err != nil {
-		return nil, fault.In(err, file)
-	}
-	again, err := b.Encode()
-	if err != nil {
-		return nil, fault.In(err, file)
-	}
-	if !bytes.Equal(again, data) {
-		return nil, fault.New(fault.Parse, "not in the one form of a bundle").At(file, 0)
-	}
-	return b, nil
 }
 
+// checkBundleForm writes the files as [Bundle.Encode] would, and compares.
+func checkBundleForm(r io.ReaderAt, size int64, files []bundleFile) error {
+	all := make([]store.File, len(files))
+	for i, f := range files {
+		all[i] = store.File{Path: f.name, Mode: 0o644, Size: f.size,
+			Open: func() (io.ReadCloser, error) { return io.NopCloser(f.section(r)), nil }}
+	}
+	same := &compareReader{want: bufio.NewReaderSize(io.NewSectionReader(r, 0, size), 64<<10)}
+	written, err := store.WriteArchive(same, all, bundleEpoch)
+	if err != nil || written.Size != size {
+		return fault.New(fault.Parse, "not in the one form of a bundle")
+	}
+	return nil
+}
+
+// compareReader is a writer that fails where it is given anything but what
+// want reads.
+type compareReader struct{ want *bufio.Reader }
+
+func (c *compareReader) Write(p []byte) (int, error) {
+	for rest := p; len(rest) > 0; {
+		next, _ := c.want.Peek(min(len(rest), 64<<10))
+		if len(next) == 0 || !bytes.HasPrefix(rest, next) {
+			return 0, errDiffers
+		}
+		n, _ := c.want.Discard(len(next))
+		rest = rest[n:]
+	}
+	return len(p), nil
+}
+
+// bundleReader gathers a bundle from its files.
 type bundleReader struct {
 	bundle Bundle
 	builds map[string]*BuildEvidence // by the hex of the plan's digest
 	order  []string
 }
+
+func newBundleReader() *bundleReader { return &bundleReader{builds: map[string]*BuildEvidence{}} }
 
 // file takes one file of the tar.
 func (r *bundleReader) file(h *tar.Header, content io.Reader) error {
@@ -156,8 +253,8 @@ func (r *bundleReader) file(h *tar.Header, content io.Reader) error {
 	if h.Size > limit {
 		return fault.New(fault.Parse, "%s has %d bytes, at most %d are allowed", h.Name, h.Size, limit)
 	}
-	data, err := io.ReadAll(content)
-	if err != nil {
+	data := make([]byte, h.Size)
+	if _, err := io.ReadFull(content, data); err != nil {
 		return fault.New(fault.Parse, "reading %s: %w", h.Name, err)
 	}
 	return take(data)
@@ -218,7 +315,7 @@ func named(name, hex string, content store.Digest) error {
 
 func (r *bundleReader) finish() (*Bundle, error) {
 	if r.bundle.Release == nil {
-		return nil, fault.New(fault.Structure, "the bundle has no %s", bundleRelease)
+		return nil, noRelease()
 	}
 	for _, plan := range r.order {
 		if r.builds[plan].Plan == nil {
@@ -227,6 +324,10 @@ func (r *bundleReader) finish() (*Bundle, error) {
 		r.bundle.Builds = append(r.bundle.Builds, *r.builds[plan])
 	}
 	return &r.bundle, nil
+}
+
+func noRelease() error {
+	return fault.New(fault.Structure, "the bundle has no %s", bundleRelease)
 }
 
 // FileName returns the usual name of a release's bundle: NAME-VERSION.rbundle,

@@ -130,11 +130,10 @@ func TestOpenBundleRefuses(t *testing.T) {
 }
 
 // Whoever judges a bundle looks at every statement in it, so their number is
-// bounded, and the bound is met before they are looked at.
+// bounded when one is made; a bundle with more would be too large to be read.
 func TestBundleHoldsSoManyStatements(t *testing.T) {
 	w := attesttest.New(t)
-	r := w.Honest()
-	b := *r.Bundle
+	b := *w.Honest().Bundle
 	statements := slices.Clone(b.Builds[0].Statements)
 	for i := len(statements); i <= attest.MaxStatements; i++ {
 		junk, err := document.Encode(object{"payload": base64.StdEncoding.EncodeToString(fmt.Appendf(nil, "junk %d", i)),
@@ -145,21 +144,40 @@ func TestBundleHoldsSoManyStatements(t *testing.T) {
 	b.Builds = []attest.BuildEvidence{{Plan: w.PlanJSON, Statements: statements}}
 	_, err := b.Encode()
 	code(t, err, fault.Semantic)
-	files := []store.File{{Path: "release.dsse.json", Mode: 0o644, Data: b.Release}}
-	folder := store.DigestOf(w.PlanJSON).Hex()
-	files = append(files, store.File{Path: folder + "/plan.json", Mode: 0o644, Data: w.PlanJSON})
-	for _, s := range statements {
-		e, err := attest.ParseEnvelope("e", s)
-		must(t, err)
-		files = append(files, store.File{Path: folder + "/statements/" + e.Digest().Hex() + attest.EnvelopeSuffix, Mode: 0o644, Data: s})
-	}
-	var tar bytes.Buffer
-	_, err = store.WriteArchive(&tar, files, 1)
-	must(t, err)
-	_, err = attest.OpenBundle("b", tar.Bytes())
-	code(t, err, fault.Parse)
-	if !strings.Contains(err.Error(), "more than 10000") {
+	if !strings.Contains(err.Error(), "at most 100000") {
 		t.Error(err)
+	}
+	if attest.MaxBundle/(2*512) > attest.MaxStatements {
+		t.Error("a bundle can hold more statements than are judged")
+	}
+}
+
+// Whoever signed the release is asked before the evidence is kept, and after
+// the form of all of it was checked.
+func TestReadBundleAsksAboutTheRelease(t *testing.T) {
+	r := attesttest.New(t).Honest()
+	good, err := r.Bundle.Encode()
+	must(t, err)
+	refusal := fault.New(fault.SignatureInvalid, "a stranger's")
+	asked := 0
+	admit := func(release []byte) error {
+		if asked++; !bytes.Equal(release, r.Bundle.Release) {
+			t.Error("asked about something else")
+		}
+		return refusal
+	}
+	_, err = attest.ReadBundle("b", bytes.NewReader(good), int64(len(good)), admit)
+	code(t, err, fault.SignatureInvalid)
+	bad := slices.Clone(good)
+	bad[100] ^= 1 // the mode of the first entry
+	_, err = attest.ReadBundle("b", bytes.NewReader(bad), int64(len(bad)), admit)
+	code(t, err, fault.Parse)
+	_, err = attest.ReadBundle("b", bytes.NewReader(good), int64(len(good))+1, admit)
+	code(t, err, fault.Parse)
+	_, err = attest.ReadBundle("b", bytes.NewReader(good), attest.MaxBundle+1, admit)
+	code(t, err, fault.Parse)
+	if asked != 1 {
+		t.Errorf("asked %d times", asked)
 	}
 }
 

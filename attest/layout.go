@@ -264,21 +264,30 @@ func (l *layoutReader) verify(t ReleaseTarget) error {
 	if _, err := l.read(m.Config.Digest, maxManifest); err != nil {
 		return err
 	}
-	return l.verifyTree(m.Layers[0].Digest, t.Tree)
+	return l.verifyTree(m.Layers[0], t.Tree)
 }
 
-func (l *layoutReader) verifyTree(layer, want store.Digest) error {
+// verifyTree checks a layer's size, then its hash, and only then reads it as
+// the archive that it must be: a tar stream can name millions of files in few
+// bytes, and those of a stranger are not worth the memory.
+func (l *layoutReader) verifyTree(d descriptor, want store.Digest) error {
+	layer := d.Digest
 	r, err := l.open(layer)
 	if err != nil {
 		return err
 	}
 	defer r.file.Close()
-	tree, err := store.ReadTar(r)
-	// What is wrong with damaged bytes is that they are damaged, so the hash
-	// at the end of the blob speaks first.
-	if _, damaged := io.Copy(io.Discard, r); damaged != nil {
-		return damaged
+	if info, err := r.file.Stat(); err != nil || info.Size() != d.Size {
+		return fault.New(fault.CksumMismatch, "blob %s of the layout has another size than the manifest says, %d bytes", layer, d.Size)
 	}
+	if _, err := io.CopyBuffer(io.Discard, struct{ io.Reader }{r}, make([]byte, 256<<10)); err != nil {
+		return err
+	}
+	if _, err := r.file.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	r.sum.Reset() // and hash again, what is read now
+	tree, err := store.ReadTar(r)
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,9 @@
 package attest
 
 import (
+	"crypto/sha256"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -17,7 +19,9 @@ type Expect struct {
 	Name     string // NAME or ORG/NAME
 	Version  string
 	Archives [][]byte // package archives at hand, each of which must be the released one
-	Layouts  []string // directories of OCI layouts, each of which must hold released images and no other
+	// Files are package archives too, hashed before anything of them is kept.
+	Files   []io.ReadSeeker
+	Layouts []string // directories of OCI layouts, each of which must hold released images and no other
 }
 
 // Account is what [Verify] found, for people and for scripts.
@@ -162,6 +166,12 @@ func (a *Account) compare(r *Release, expect Expect) error {
 		}
 		a.Compared = append(a.Compared, "archive")
 	}
+	for _, file := range expect.Files {
+		if err := r.verifyArchiveFile(file); err != nil {
+			return err
+		}
+		a.Compared = append(a.Compared, "archive")
+	}
 	for _, dir := range expect.Layouts {
 		images, err := r.verifyLayout(dir)
 		if err != nil {
@@ -181,15 +191,43 @@ func (r *Release) VerifyArchive(archive []byte) error {
 }
 
 func (r *Release) openArchive(archive []byte) (*Package, error) {
-	if got := store.DigestOf(archive).Hex(); got != r.Cksum {
-		return nil, fault.New(fault.CksumMismatch, "the archive has sha256 %s, the release says %s", got, r.Cksum).
-			WithHint("fetch the archive of %s %s again", r.Name, r.Version)
+	if err := r.checkCksum(store.DigestOf(archive)); err != nil {
+		return nil, err
 	}
 	p, err := OpenPackage("archive", archive)
 	if err != nil {
 		return nil, err
 	}
 	return p, r.checkPackage(p)
+}
+
+func (r *Release) checkCksum(archive store.Digest) error {
+	if archive.Hex() != r.Cksum {
+		return fault.New(fault.CksumMismatch, "the archive has sha256 %s, the release says %s", archive.Hex(), r.Cksum).
+			WithHint("fetch the archive of %s %s again", r.Name, r.Version)
+	}
+	return nil
+}
+
+// verifyArchiveFile is [Release.VerifyArchive] of a file, which is not read
+// into memory unless it has the hash of the released one.
+func (r *Release) verifyArchiveFile(file io.ReadSeeker) error {
+	sum := sha256.New()
+	_, err := io.Copy(sum, file)
+	if err == nil {
+		err = r.checkCksum(store.DigestOfSum(sum.Sum(nil)))
+	}
+	if err == nil {
+		_, err = file.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		return err
+	}
+	archive, err := readLimited(file, MaxArchive, "the archive")
+	if err != nil {
+		return err
+	}
+	return r.VerifyArchive(archive)
 }
 
 // Lines returns the account as text for people, one line each, the most

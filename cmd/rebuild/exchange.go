@@ -30,7 +30,11 @@ const (
 	planFile      = "plan.json"
 	objectFolder  = "objects"
 	maxPlan       = 4 << 20
-	maxStatements = 10_000
+	maxStatements = attest.MaxStatements
+	// maxStatementBytes bounds the statements about one plan together, which
+	// are all in memory when they are judged: several times what the most
+	// statements of usual size have.
+	maxStatementBytes = 512 << 20
 	maxFolders    = 10_000
 )
 
@@ -93,7 +97,10 @@ func readStatements(root *os.Root, folder string) ([][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	var envelopes [][]byte
+	if err := checkTotal(root, files, folder); err != nil {
+		return nil, err
+	}
+	envelopes := make([][]byte, 0, len(files))
 	for _, f := range files {
 		envelope, err := readBoundedIn(root, f, filepath.Join(folder, f), attest.MaxEnvelope)
 		if err != nil {
@@ -102,6 +109,25 @@ func readStatements(root *os.Root, folder string) ([][]byte, error) {
 		envelopes = append(envelopes, envelope)
 	}
 	return envelopes, nil
+}
+
+// checkTotal refuses files that have too many bytes together, before any of
+// them is read.
+func checkTotal(root *os.Root, files []string, folder string) error {
+	total := int64(0)
+	for _, f := range files {
+		info, err := root.Stat(f)
+		if err != nil {
+			return unreadable(filepath.Join(folder, f), err)
+		}
+		if total += info.Size(); info.Size() > attest.MaxEnvelope {
+			return tooLarge(filepath.Join(folder, f), attest.MaxEnvelope)
+		}
+	}
+	if total > maxStatementBytes {
+		return fault.New(fault.Structure, "%d statements with %d bytes, no more than %d bytes are read", len(files), total, int64(maxStatementBytes)).At(folder, 0)
+	}
+	return nil
 }
 
 // statementFiles lists the envelopes in a plan folder, and stops at the first

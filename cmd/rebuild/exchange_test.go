@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -80,8 +81,13 @@ func TestTooManyStatements(t *testing.T) {
 	t.Parallel()
 	results, folder := exchanged(t, "results")
 	for i := range maxStatements {
-		name := store.DigestOf([]byte{byte(i), byte(i >> 8)}).Hex() + attest.EnvelopeSuffix
-		if err := os.Link(filepath.Join(folder, planFile), filepath.Join(folder, "north", name)); err != nil {
+		operator := filepath.Join(folder, fmt.Sprintf("o%d", i/20_000))
+		source := filepath.Join(operator, "source") // file systems bound the links to one file
+		if i%20_000 == 0 {
+			write(t, source, nil)
+		}
+		name := store.DigestOf(fmt.Append(nil, i)).Hex() + attest.EnvelopeSuffix
+		if err := os.Link(source, filepath.Join(operator, name)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -49,10 +49,21 @@ func readRegular(f *os.File, err error, shown string, limit int64) ([]byte, erro
 		return nil, fault.New(fault.Usage, "%s: %w", shown, cause(err))
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fault.New(fault.Usage, "%s is not a regular file", shown).
-			WithHint("name a file, or give - and the content on stdin")
+		return nil, notRegular(shown)
+	}
+	if info.Size() > limit {
+		return nil, tooLarge(shown, limit)
 	}
 	return readAll(f, shown, limit)
+}
+
+func notRegular(shown string) error {
+	return fault.New(fault.Usage, "%s is not a regular file", shown).
+		WithHint("name a file, or give - and the content on stdin")
+}
+
+func tooLarge(shown string, limit int64) error {
+	return fault.New(fault.Parse, "more than %d bytes", limit).At(shown, 0)
 }
 
 func readAll(r io.Reader, shown string, limit int64) ([]byte, error) {
@@ -61,9 +72,64 @@ func readAll(r io.Reader, shown string, limit int64) ([]byte, error) {
 		return nil, fault.New(fault.Usage, "%s: %w", shown, cause(err))
 	}
 	if int64(len(data)) > limit {
-		return nil, fault.New(fault.Parse, "more than %d bytes", limit).At(shown, 0)
+		return nil, tooLarge(shown, limit)
 	}
 	return data, nil
+}
+
+// largeInput is read where it lies, at any place of it, so that nobody has to
+// hold all of it.
+type largeInput struct {
+	*os.File
+	size int64
+}
+
+// openLarge opens what an argument names, "-" for stdin, if it has at most
+// limit bytes. Stdin is copied to a nameless file first.
+func (a *app) openLarge(path string, limit int64) (*largeInput, error) {
+	if path == "-" {
+		return spool(a.stdin, limit)
+	}
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	return largeRegular(f, err, path, limit)
+}
+
+// largeRegular is a file that was opened, or not, without waiting. It is
+// closed unless it is returned.
+func largeRegular(f *os.File, err error, shown string, limit int64) (*largeInput, error) {
+	if err != nil {
+		return nil, fault.New(fault.Usage, "%s: %w", shown, cause(err))
+	}
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		err = fault.New(fault.Usage, "%s: %w", shown, cause(err))
+	case !info.Mode().IsRegular():
+		err = notRegular(shown)
+	case info.Size() > limit:
+		err = tooLarge(shown, limit)
+	default:
+		return &largeInput{f, info.Size()}, nil
+	}
+	f.Close()
+	return nil, err
+}
+
+func spool(from io.Reader, limit int64) (*largeInput, error) {
+	f, err := os.CreateTemp("", "rebuild-stdin-")
+	if err != nil {
+		return nil, unwritable("TMPDIR", err)
+	}
+	os.Remove(f.Name()) // the open file stays until it is closed
+	n, err := io.Copy(f, io.LimitReader(from, limit+1))
+	if err == nil && n > limit {
+		err = tooLarge("-", limit)
+	}
+	if err != nil {
+		f.Close()
+		return nil, unwritable("TMPDIR", err)
+	}
+	return &largeInput{f, n}, nil
 }
 
 // openFolder opens a directory that everything is then resolved in. Anything

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -355,9 +356,10 @@ func short(d store.Digest) string {
 
 func (a *app) verifyCommand() *cobra.Command {
 	o := verifyOptions{}
-	c := a.verb("verify BUNDLE [NAME[@VERSION]]", "Judge a release offline, with one file and one policy",
+	c := a.verb("verify BUNDLE|FOLDER [NAME[@VERSION]]", "Judge a release offline, with one file and one policy",
 		`  rebuild verify sha256sum-1.0.0.rbundle --policy policy.toml sha256sum@1.0.0
-  rebuild verify sha256sum-1.0.0.rbundle --policy policy.toml --artifact sha256sum-1.0.0.tar`, cobra.RangeArgs(1, 2),
+  rebuild verify sha256sum-1.0.0.rbundle --policy policy.toml --artifact sha256sum-1.0.0.tar
+  rebuild verify bundles --policy policy.toml`, cobra.RangeArgs(1, 2),
 		func(_ context.Context, args []string) (result, error) { return a.verify(o, args[0], args[1:]) })
 	f := c.Flags()
 	f.StringVarP(&o.policy, "policy", "p", "", "policy.toml")
@@ -380,7 +382,11 @@ func (a *app) verify(o verifyOptions, file string, reference []string) (result, 
 	if err != nil {
 		return nil, err
 	}
+	if isFolder(file) {
+		return a.verifyFolder(o, file, reference, now)
+	}
 	expect, err := expectation(reference, o.artifacts)
+	defer closeFiles(expect)
 	if err != nil {
 		return nil, err
 	}
@@ -388,11 +394,12 @@ func (a *app) verify(o verifyOptions, file string, reference []string) (result, 
 	if err != nil {
 		return nil, err
 	}
-	data, err := a.readInput(file, attest.MaxBundle)
+	in, err := a.openLarge(file, attest.MaxBundle)
 	if err != nil {
 		return nil, err
 	}
-	b, err := attest.OpenBundle(file, data)
+	defer in.Close()
+	b, err := readBundle(policy, file, in, now)
 	if err != nil {
 		return nil, err
 	}
@@ -432,13 +439,20 @@ func expectation(reference, artifacts []string) (attest.Expect, error) {
 			e.Layouts = append(e.Layouts, path)
 			continue
 		}
-		archive, err := readBounded(path, attest.MaxArchive)
+		archive, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+		in, err := largeRegular(archive, err, path, attest.MaxArchive)
 		if err != nil {
 			return e, err
 		}
-		e.Archives = append(e.Archives, archive)
+		e.Files = append(e.Files, in)
 	}
 	return e, nil
+}
+
+func closeFiles(e attest.Expect) {
+	for _, f := range e.Files {
+		f.(io.Closer).Close()
+	}
 }
 
 type verifyResult struct{ *attest.Account }
