@@ -110,6 +110,9 @@ func (s *Source) locate(data []byte) error {
 			for it := e.Key(); it.Next(); {
 				table = append(table, string(it.Node().Data))
 				line = p.Shape(it.Node().Raw).Start.Line
+				if err := s.checkDepth(table, line); err != nil {
+					return err
+				}
 				if n, ok := arrays[pointer(table)]; ok && !(it.IsLast() && e.Kind == unstable.ArrayTable) {
 					table = append(table, n-1)
 				}
@@ -146,6 +149,9 @@ func (s *Source) locateKeyValue(p *unstable.Parser, e *unstable.Node, at []any) 
 	for it := e.Key(); it.Next(); {
 		path = append(path, string(it.Node().Data))
 		line = p.Shape(it.Node().Raw).Start.Line
+		if err := s.checkDepth(path, line); err != nil {
+			return err
+		}
 		if at := pointer(path); s.lines[at] == 0 {
 			s.lines[at] = line
 		}
@@ -156,6 +162,9 @@ func (s *Source) locateKeyValue(p *unstable.Parser, e *unstable.Node, at []any) 
 func (s *Source) locateValue(p *unstable.Parser, v *unstable.Node, path []any, line int) error {
 	if v.Raw.Length > 0 {
 		line = p.Shape(v.Raw).Start.Line
+	}
+	if err := s.checkDepth(path, line); err != nil {
+		return err
 	}
 	if at := pointer(path); s.lines[at] == 0 {
 		s.lines[at] = line
@@ -185,6 +194,15 @@ func (s *Source) locateValue(p *unstable.Parser, v *unstable.Node, path []any, l
 				return err
 			}
 		}
+	}
+	return nil
+}
+
+// checkDepth refuses a value that its image could not hold, as soon as it is
+// met: one dotted key can name a hundred thousand levels.
+func (s *Source) checkDepth(path []any, line int) error {
+	if len(path) > maxDepth {
+		return fault.New(fault.Parse, "nested deeper than %d levels", maxDepth).At(s.File, line)
 	}
 	return nil
 }
