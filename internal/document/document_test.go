@@ -2,8 +2,10 @@ package document_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"rebuild/internal/document"
 	"rebuild/internal/fault"
@@ -106,7 +108,7 @@ func TestTOMLNamesTheLine(t *testing.T) {
 		"dotted too deep":  {version + "a" + strings.Repeat(".a", 2000) + " = 1\n", fault.Parse, 2},
 		"table too deep":   {version + "[a" + strings.Repeat(".a", 2000) + "]\n", fault.Parse, 2},
 		"array too deep":   {version + "a = " + strings.Repeat("[", 2000) + strings.Repeat("]", 2000) + "\n", fault.Parse, 2},
-		"inline too deep":  {version + "a = " + strings.Repeat("{a=", 1900) + "1" + strings.Repeat("}", 1900) + "\n", fault.Parse, 2},
+		"inline too deep":  {version + "a = " + strings.Repeat("{a=", 900) + "1" + strings.Repeat("}", 900) + "\n", fault.Parse, 2},
 		"duplicate":        {version + "text = \"a\"\ntext = \"b\"\n", fault.Parse, 3},
 		"wrong type":       {version + "count = \"a\"\n", fault.Structure, 2},
 		"newer version":    {"text = \"a\"\nschema_version = \"test.note@9.0.0\"\n", fault.SchemaUnsupported, 2},
@@ -157,4 +159,44 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("%s: %v", out, err)
 		}
 	})
+}
+
+// Short documents can cost a parser far more than their length: each of these
+// took minutes, or a gigabyte.
+func TestTOMLBombs(t *testing.T) {
+	kind := note
+	kind.MaxBytes = 256 << 10
+	const size = 200_000
+	many := func(format string) string {
+		var b strings.Builder
+		for i := 0; b.Len() < size; i++ {
+			fmt.Fprintf(&b, format, i)
+		}
+		return b.String()
+	}
+	for name, text := range map[string]string{
+		"dotted key":     "a" + strings.Repeat(".a", size/2) + " = 1\n",
+		"dotted table":   "[a" + strings.Repeat(".a", size/2) + "]\n",
+		"arrays":         "a = " + strings.Repeat("[", size),
+		"inline tables":  "a = " + strings.Repeat("{a=", size/3),
+		"keys":           many("k%d=1\n"),
+		"dotted keys":    many("a.k%d=1\n"),
+		"array tables":   many("[[a]]\nk%d=1\n"),
+		"nested tables":  many("[[a.a.a.a.a.a.a.a.a]]\nk%d=1\n"),
+		"empty tables":   "a = [" + strings.Repeat("{},", size/3) + "]\n",
+		"empty arrays":   "a = [" + strings.Repeat("[],", size/3) + "]\n",
+		"array of zeros": "a = [" + strings.Repeat("0,", size/2) + "]\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			began := time.Now()
+			var d noteDoc
+			_, err := document.DecodeTOML("n.toml", []byte("schema_version = \"test.note@1.0.0\"\n"+text), kind, &d)
+			if fault.CodeOf(err) != fault.Parse {
+				t.Errorf("got %v", err)
+			}
+			if took := time.Since(began); took > 5*time.Second {
+				t.Errorf("took %v", took)
+			}
+		})
+	}
 }

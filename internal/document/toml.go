@@ -2,6 +2,7 @@ package document
 
 import (
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -18,6 +19,9 @@ type Source struct {
 	File  string
 	image []byte
 	lines map[string]int // JSON pointer to line
+
+	newlines []uint32 // their offsets, while the lines are found
+	visits   int
 }
 
 // Image returns the same keys and values as canonical JSON, no defaults filled
@@ -97,6 +101,12 @@ func (s *Source) nearest(pointer string) int {
 // locate walks the syntax tree once, for the line of every value and for the
 // kinds of value that no document of ours has.
 func (s *Source) locate(data []byte) error {
+	for i, c := range data {
+		if c == '\n' {
+			s.newlines = append(s.newlines, uint32(i))
+		}
+	}
+	defer func() { s.newlines = nil }()
 	p := &unstable.Parser{}
 	p.Reset(data)
 	var table []any
@@ -109,8 +119,8 @@ func (s *Source) locate(data []byte) error {
 			var line int
 			for it := e.Key(); it.Next(); {
 				table = append(table, string(it.Node().Data))
-				line = p.Shape(it.Node().Raw).Start.Line
-				if err := s.checkDepth(table, line); err != nil {
+				line = s.lineAt(it.Node().Raw)
+				if err := s.visit(table, line); err != nil {
 					return err
 				}
 				if n, ok := arrays[pointer(table)]; ok && !(it.IsLast() && e.Kind == unstable.ArrayTable) {
@@ -127,7 +137,7 @@ func (s *Source) locate(data []byte) error {
 			}
 			s.lines[pointer(table)] = line
 		case unstable.KeyValue:
-			if err := s.locateKeyValue(p, e, table); err != nil {
+			if err := s.locateKeyValue(e, table); err != nil {
 				return err
 			}
 		}
@@ -143,27 +153,27 @@ func (s *Source) locate(data []byte) error {
 	return nil
 }
 
-func (s *Source) locateKeyValue(p *unstable.Parser, e *unstable.Node, at []any) error {
+func (s *Source) locateKeyValue(e *unstable.Node, at []any) error {
 	path := append([]any(nil), at...)
 	line := 0
 	for it := e.Key(); it.Next(); {
 		path = append(path, string(it.Node().Data))
-		line = p.Shape(it.Node().Raw).Start.Line
-		if err := s.checkDepth(path, line); err != nil {
+		line = s.lineAt(it.Node().Raw)
+		if err := s.visit(path, line); err != nil {
 			return err
 		}
 		if at := pointer(path); s.lines[at] == 0 {
 			s.lines[at] = line
 		}
 	}
-	return s.locateValue(p, e.Value(), path, line)
+	return s.locateValue(e.Value(), path, line)
 }
 
-func (s *Source) locateValue(p *unstable.Parser, v *unstable.Node, path []any, line int) error {
+func (s *Source) locateValue(v *unstable.Node, path []any, line int) error {
 	if v.Raw.Length > 0 {
-		line = p.Shape(v.Raw).Start.Line
+		line = s.lineAt(v.Raw)
 	}
-	if err := s.checkDepth(path, line); err != nil {
+	if err := s.visit(path, line); err != nil {
 		return err
 	}
 	if at := pointer(path); s.lines[at] == 0 {
@@ -180,7 +190,7 @@ func (s *Source) locateValue(p *unstable.Parser, v *unstable.Node, path []any, l
 			if it.Node().Kind == unstable.Comment {
 				continue
 			}
-			if err := s.locateValue(p, it.Node(), append(path[:len(path):len(path)], n), line); err != nil {
+			if err := s.locateValue(it.Node(), append(path[:len(path):len(path)], n), line); err != nil {
 				return err
 			}
 			n++
@@ -190,7 +200,7 @@ func (s *Source) locateValue(p *unstable.Parser, v *unstable.Node, path []any, l
 			if it.Node().Kind == unstable.Comment {
 				continue
 			}
-			if err := s.locateKeyValue(p, it.Node(), path); err != nil {
+			if err := s.locateKeyValue(it.Node(), path); err != nil {
 				return err
 			}
 		}
@@ -198,9 +208,24 @@ func (s *Source) locateValue(p *unstable.Parser, v *unstable.Node, path []any, l
 	return nil
 }
 
-// checkDepth refuses a value that its image could not hold, as soon as it is
-// met: one dotted key can name a hundred thousand levels.
-func (s *Source) checkDepth(path []any, line int) error {
+// lineAt returns the line of a node. The parser can tell too, but reads the
+// document from its beginning each time.
+func (s *Source) lineAt(r unstable.Range) int {
+	before, _ := slices.BinarySearch(s.newlines, r.Offset)
+	return before + 1
+}
+
+// maxVisits bounds the keys and values of a hand-written document, each of
+// which counts: the decoder looks for twins among all of them each time.
+const maxVisits = 20_000
+
+// visit refuses a key or value that lies deeper than its image could hold it,
+// as soon as it is met, for one dotted key can name a hundred thousand levels;
+// and the first that is too many.
+func (s *Source) visit(path []any, line int) error {
+	if s.visits++; s.visits > maxVisits {
+		return fault.New(fault.Parse, "more than %d keys and values", maxVisits).At(s.File, line)
+	}
 	if len(path) > maxDepth {
 		return fault.New(fault.Parse, "nested deeper than %d levels", maxDepth).At(s.File, line)
 	}
