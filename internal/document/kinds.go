@@ -32,6 +32,7 @@ var (
 	Result      = Kind{"rebuild.result", "statement", true, "rebuilder > verdict", "1.0.0", v1, nil, 1 << 20}
 	Release     = Kind{"rebuild.release", "statement", true, "signers > verify, index", "1.0.0", v1, nil, 1 << 20}
 	Files       = Kind{"rebuild.files", "rebuild.files.json", true, "release > verify", "1.0.0", v1, nil, 16 << 20}
+	Events      = Kind{"rebuild.events", "log leaf, events.jsonl", true, "log > everyone", "1.0.0", v1, nil, 8 << 10}
 	IndexConfig = Kind{"rebuild.index-config", "config.json", true, "index operator > clients", "1.0.0", v1, nil, 64 << 10}
 	IndexEntry  = Kind{"rebuild.index-entry", "index line", false, "index > resolver", "1.0.0", v1, nil, 64 << 10}
 	Stream      = Kind{"rebuild.stream", "JSON lines", false, "CLI > scripts", "1.0.0", v1, nil, 8 << 10}
@@ -42,7 +43,7 @@ var v1 = []string{"1.0.0"}
 
 // Kinds lists every document, sorted by name.
 func Kinds() []Kind {
-	all := []Kind{Stage, Pipeline, Package, Policy, Lock, Plan, Result, Release, Files, IndexConfig, IndexEntry, Stream, CLI}
+	all := []Kind{Stage, Pipeline, Package, Policy, Lock, Plan, Result, Release, Files, Events, IndexConfig, IndexEntry, Stream, CLI}
 	slices.SortFunc(all, func(a, b Kind) int { return strings.Compare(a.Name, b.Name) })
 	return all
 }
