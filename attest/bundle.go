@@ -43,6 +43,8 @@ const (
 
 var (
 	bundlePlanPath      = regexp.MustCompile(`^([0-9a-f]{64})/plan\.json$`)
+	bundleEventsPath    = regexp.MustCompile(`^([0-9a-f]{64})/events\.jsonl$`)
+	bundleProofPath     = regexp.MustCompile(`^([0-9a-f]{64})/head\.tlog-proof$`)
 	bundleStatementPath = regexp.MustCompile(`^([0-9a-f]{64})/statements/([0-9a-f]{64})\.dsse\.json$`)
 	bundleObjectPath    = regexp.MustCompile(`^objects/sha256/([0-9a-f]{64})$`)
 )
@@ -57,6 +59,13 @@ func (b *Bundle) Encode() ([]byte, error) {
 	for _, build := range b.Builds {
 		folder := store.DigestOf(build.Plan).Hex() + "/"
 		files = append(files, store.File{Path: folder + bundlePlan, Mode: 0o644, Data: build.Plan})
+		if err := build.paired(); err != nil {
+			return nil, err
+		}
+		if build.Events != nil {
+			files = append(files, store.File{Path: folder + eventsFile, Mode: 0o644, Data: build.Events},
+				store.File{Path: folder + proofFile, Mode: 0o644, Data: build.Proof})
+		}
 		statements, err := byPayload(build.Statements)
 		if err != nil {
 			return nil, err
@@ -274,6 +283,12 @@ func (r *bundleReader) place(name string) (int64, func([]byte) error) {
 			r.build(m[1]).Plan = b
 			return named(name, m[1], store.DigestOf(b))
 		}
+	}
+	if m := bundleEventsPath.FindStringSubmatch(name); m != nil {
+		return MaxEventsBytes, func(b []byte) error { r.build(m[1]).Events = b; return nil }
+	}
+	if m := bundleProofPath.FindStringSubmatch(name); m != nil {
+		return MaxProof, func(b []byte) error { r.build(m[1]).Proof = b; return nil }
 	}
 	if m := bundleStatementPath.FindStringSubmatch(name); m != nil {
 		return MaxEnvelope, func(b []byte) error {

@@ -26,6 +26,95 @@ type BuildEvidence struct {
 	Proof      []byte // head.tlog-proof of the chain's last leaf; nil without a log
 }
 
+// Chain verifies the build's chain by the policy's log (see [OpenChain]), and
+// wants the file of every statement in it. It is nil if the build has neither
+// events nor proof; one without the other is EVIDENCE_MISMATCH.
+func (b *BuildEvidence) Chain(policy *Policy) (*Chain, error) {
+	if err := b.paired(); err != nil || b.Events == nil {
+		return nil, err
+	}
+	c, err := OpenChain(policy, store.DigestOf(b.Plan), b.Events, b.Proof)
+	if err != nil {
+		return nil, err
+	}
+	return c, c.complete(b.Statements)
+}
+
+// paired wants events and their proof together.
+func (b *BuildEvidence) paired() error {
+	if (b.Events == nil) != (b.Proof == nil) {
+		return mismatch("of %s and %s, one is missing", eventsFile, proofFile)
+	}
+	return nil
+}
+
+// chains are those of the builds of a release, by plan.
+type chains map[store.Digest]*Chain
+
+func openChains(policy *Policy, ev *Evidence) (chains, error) {
+	out := chains{}
+	for i := range ev.Builds {
+		c, err := ev.Builds[i].Chain(policy)
+		if err != nil {
+			return nil, within(err, "plan "+string(store.DigestOf(ev.Builds[i].Plan)))
+		}
+		if c != nil {
+			out[c.plan] = c
+		}
+	}
+	return out, nil
+}
+
+// moment is when the release was logged, by the last of its leaves; now if it
+// was not logged for every plan.
+func (all chains) moment(release store.Digest, now time.Time) moment {
+	m := moment{time: now}
+	for _, c := range all {
+		leaf := c.moment(EventRelease, release, now)
+		if !leaf.logged {
+			return leaf
+		}
+		if !m.logged || leaf.seq > m.seq {
+			m = leaf
+		}
+	}
+	return m
+}
+
+// checkEnds wants every chain of a logged release to end with the release.
+func (all chains) checkEnds(policy *Policy, release store.Digest) error {
+	for _, c := range all {
+		last := c.leaves[len(c.leaves)-1]
+		if last.Type == EventRelease && last.Object == release {
+			continue
+		}
+		if policy.doc.Require.Logged && !c.has(EventRelease, release) {
+			return fault.New(fault.QuorumPending, "the release is not in the log: the chain of plan %s ends with %s %s", c.plan, last.Type, last.Object).
+				WithHint("log the signed release, then publish it with the chain that ends there")
+		}
+		return mismatch("the chain of plan %s ends with %s %s at seq %d, not with the release", c.plan, last.Type, last.Object, last.Seq)
+	}
+	return nil
+}
+
+// checkLogged compares where a release says it was logged with the policy and
+// with what there is.
+func (r *Release) checkLogged(policy *Policy, ev *Evidence, all chains) error {
+	switch {
+	case r.LogOrigin == "" && policy.doc.Require.Logged:
+		return fault.New(fault.QuorumPending, "the release was proposed without a log, and the policy wants one").
+			WithHint("propose it again, with %s and %s beside the plan", eventsFile, proofFile)
+	case r.LogOrigin != policy.LogOrigin() && r.LogOrigin != "":
+		return mismatch("the release is in log %s, the policy's is %q", r.LogOrigin, policy.LogOrigin()).
+			WithHint("judge by a policy that names the log")
+	case r.LogOrigin == "" && len(all) > 0:
+		return mismatch("there are events of log %s, the release is in none", policy.LogOrigin())
+	case r.LogOrigin != "" && len(all) != len(ev.Builds):
+		return mismatch("the release is logged, and of %d builds %d have %s and %s", len(ev.Builds), len(all), eventsFile, proofFile)
+	}
+	return nil
+}
+
 func blobMap(blobs [][]byte) map[store.Digest][]byte {
 	out := map[store.Digest][]byte{}
 	for _, b := range blobs {
@@ -40,7 +129,7 @@ func blobMap(blobs [][]byte) map[store.Digest][]byte {
 // QUORUM_PENDING, LINEAGE_UNTRACED or DISSENT is what the evidence comes to;
 // EVIDENCE_MISMATCH is a release that says anything else than the evidence;
 // SEMANTIC are platforms whose plans differ in more than they may.
-func judgeRelease(policy *Policy, r *Release, ev Evidence, now time.Time) ([]*Verdict, error) {
+func judgeRelease(policy *Policy, r *Release, ev Evidence, logged chains, now time.Time) ([]*Verdict, error) {
 	if len(r.Builds) == 0 {
 		return nil, noBuilds()
 	}
@@ -50,6 +139,9 @@ func judgeRelease(policy *Policy, r *Release, ev Evidence, now time.Time) ([]*Ve
 	}
 	if len(plans) != len(r.Builds) || len(ev.Builds) != len(r.Builds) {
 		return nil, mismatch("there is evidence for %d plans, the release has %d builds", len(ev.Builds), len(r.Builds))
+	}
+	if err := r.checkLogged(policy, &ev, logged); err != nil {
+		return nil, err
 	}
 	if err := checkLock(r, ev.Lock); err != nil {
 		return nil, err
@@ -64,7 +156,7 @@ func judgeRelease(policy *Policy, r *Release, ev Evidence, now time.Time) ([]*Ve
 		if !ok {
 			return nil, mismatch("plan %s of build %s is missing", b.Plan, b.Platform)
 		}
-		v, err := b.judge(policy, r, found, now)
+		v, err := b.judge(policy, r, found, logged[b.Plan], now)
 		if err != nil {
 			return nil, within(err, "build "+b.Platform)
 		}
@@ -109,8 +201,9 @@ func (r *Release) checkObjects(objects [][]byte) error {
 	return nil
 }
 
-// judge judges one build and compares it with what the release says.
-func (b *ReleaseBuild) judge(policy *Policy, r *Release, found BuildEvidence, now time.Time) (*Verdict, error) {
+// judge judges one build and compares it with what the release says: as it was
+// when the release was proposed, and again with all that is known since.
+func (b *ReleaseBuild) judge(policy *Policy, r *Release, found BuildEvidence, chain *Chain, now time.Time) (*Verdict, error) {
 	plan, err := DecodePlan("plan "+string(b.Plan), found.Plan)
 	if err != nil {
 		return nil, err
@@ -118,11 +211,15 @@ func (b *ReleaseBuild) judge(policy *Policy, r *Release, found BuildEvidence, no
 	if plan.Platform != b.Platform {
 		return nil, mismatch("the plan is for %s", plan.Platform)
 	}
-	listed, err := b.listed(found.Statements)
+	then, err := b.proposed(chain)
 	if err != nil {
 		return nil, err
 	}
-	v, err := Judge(policy, plan, listed, nil, r.Waivers, now)
+	listed, err := b.listed(found.Statements, then)
+	if err != nil {
+		return nil, err
+	}
+	v, err := Judge(policy, plan, listed, then, r.Waivers, now)
 	if err != nil {
 		return nil, err
 	}
@@ -130,8 +227,8 @@ func (b *ReleaseBuild) judge(policy *Policy, r *Release, found BuildEvidence, no
 		return nil, err
 	}
 	// What came to light since the release was signed may still block it.
-	if len(found.Statements) > len(listed) {
-		if v, err = Judge(policy, plan, found.Statements, nil, r.Waivers, now); err != nil {
+	if chain != nil || len(found.Statements) > len(listed) {
+		if v, err = Judge(policy, plan, found.Statements, chain, r.Waivers, now); err != nil {
 			return nil, err
 		}
 	}
@@ -147,13 +244,27 @@ func (b *ReleaseBuild) judge(policy *Policy, r *Release, found BuildEvidence, no
 	return v, nil
 }
 
-// listed returns the envelopes of the statements that the release lists. All
-// of them must be there.
-func (b *ReleaseBuild) listed(statements [][]byte) ([][]byte, error) {
+// proposed returns the chain as it was when the release was proposed, which
+// must be the one that the release names.
+func (b *ReleaseBuild) proposed(chain *Chain) (*Chain, error) {
+	if chain == nil {
+		return nil, nil
+	}
+	then, err := chain.cut(*b.Seq)
+	if err == nil && then.Digest() != b.Events {
+		err = fault.New(fault.EventsMismatch, "the events through seq %d are %s, the release says %s", *b.Seq, then.Digest(), b.Events)
+	}
+	return then, err
+}
+
+// listed returns the envelopes of the statements that the release lists, all
+// of which must be there, and of those that were logged when it was proposed.
+func (b *ReleaseBuild) listed(statements [][]byte, then *Chain) ([][]byte, error) {
 	var out [][]byte
 	seen := map[store.Digest]bool{}
 	for _, raw := range statements {
-		if e, err := ParseEnvelope("statement", raw); err == nil && slices.Contains(b.Statements, e.Digest()) {
+		e, err := ParseEnvelope("statement", raw)
+		if err == nil && (slices.Contains(b.Statements, e.Digest()) || then.has(EventStatement, e.Digest())) {
 			seen[e.Digest()] = true
 			out = append(out, raw)
 		}
@@ -172,7 +283,7 @@ func (b *ReleaseBuild) listed(statements [][]byte) ([][]byte, error) {
 // then its own verdict stands.
 func (b *ReleaseBuild) checkListed(policy *Policy, r *Release, v *Verdict) error {
 	for _, s := range v.statements {
-		if s.Status == StatusRefused && (policy.digest == r.Policy || s.Code == fault.SignatureInvalid) {
+		if slices.Contains(b.Statements, s.Statement) && s.Status == StatusRefused && (policy.digest == r.Policy || s.Code == fault.SignatureInvalid) {
 			return mismatch("the release lists statement %s, which is refused: %s", s.Statement, s.Why)
 		}
 	}

@@ -1,11 +1,9 @@
 package attest
 
 import (
-	"slices"
 	"time"
 
 	"rebuild/internal/document"
-	"rebuild/store"
 )
 
 // OpenResult opens one result by itself, as [Judge] does with each: the vectors
@@ -58,12 +56,10 @@ func NewBench(policy *Policy, p *Plan, now time.Time) *Bench {
 }
 
 // Open opens one statement.
-func (b *Bench) Open(raw []byte) Opened { return b.judge(b.policy, nil).openAll([][]byte{raw})[0] }
+func (b *Bench) Open(raw []byte) Opened { return b.judge(b.policy, nil).open([][]byte{raw})[0] }
 
 func (b *Bench) judge(policy *Policy, waivers []Waiver) *judge {
-	return &judge{policy: policy, plan: b.plan, now: b.now, barred: map[string]string{},
-		authors: map[store.Digest]string{}, claims: map[store.Digest][]string{},
-		v: &Verdict{policy: policy.digest, plan: b.plan.plan, planDigest: b.plan.digest, waivers: slices.Clone(waivers)}}
+	return newJudge(policy, b.plan, nil, waivers, b.now)
 }
 
 // Judge does what [Judge] does once its statements are opened.
@@ -72,17 +68,7 @@ func (b *Bench) Judge(policy *Policy, statements []Opened, waivers []Waiver) (*V
 	if err != nil {
 		return nil, err
 	}
-	j := b.judge(policy, waivers)
-	j.sort(statements)
-	j.bar(waived)
-	j.v.contradictions = contradictions(j.plan, j.kept)
-	for _, c := range j.v.contradictions {
-		if j.counts(c) {
-			j.v.blocking = append(j.v.blocking, c)
-		}
-	}
-	j.vote()
-	return j.v, nil
+	return b.judge(policy, waivers).decide(statements, waived)
 }
 
 // Ballot is a vote of an operator with an environment.

@@ -1,7 +1,9 @@
 package attest
 
 import (
+	"cmp"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,6 +27,7 @@ type Policy struct {
 	reachable []string               // operators, sorted
 	signers   []policyKey            // release signers
 	index     []policyKey            // index signers
+	log       *policyLog             // nil: evidence is judged without one
 }
 
 // The TOML document, formats.md 5.
@@ -105,18 +108,21 @@ type policyKey struct {
 	key       PublicKey
 	notBefore time.Time // zero: always
 	notAfter  time.Time // zero: for ever
-	revoked   bool
+	revoked   *int64    // the first seq of the log at which it no longer counts; nil: never
 }
 
-// at says why the key does not count at a time, or nil. Without a log there
-// is no position to count revocation from, so a revoked key never counts.
-func (k policyKey) at(now time.Time) error {
+// at says why the key does not count at a moment, or nil. What no log has in
+// its order has no place before the revocation, so there a revoked key never
+// counts.
+func (k policyKey) at(m moment) error {
 	switch {
-	case k.revoked:
+	case k.revoked != nil && !m.logged:
 		return fault.New(fault.KeyExpired, "key %s is revoked", k.key.Fingerprint())
-	case !k.notBefore.IsZero() && now.Before(k.notBefore):
+	case k.revoked != nil && m.seq >= *k.revoked:
+		return fault.New(fault.KeyExpired, "key %s is revoked from seq %d, this is seq %d", k.key.Fingerprint(), *k.revoked, m.seq)
+	case !k.notBefore.IsZero() && m.time.Before(k.notBefore):
 		return fault.New(fault.KeyExpired, "key %s is not valid before %s", k.key.Fingerprint(), k.notBefore.Format(timeLayout))
-	case !k.notAfter.IsZero() && now.After(k.notAfter):
+	case !k.notAfter.IsZero() && m.time.After(k.notAfter):
 		return fault.New(fault.KeyExpired, "key %s is not valid after %s", k.key.Fingerprint(), k.notAfter.Format(timeLayout))
 	}
 	return nil
@@ -133,8 +139,8 @@ const (
 // POLICY_INVALID, and the error lists everything that is wrong with it, each
 // with its line. A lone weak key is KEY_WEAK.
 //
-// This version judges without a log, so it refuses a policy that asks for
-// one, rather than to pass over what the policy demands.
+// This version does not judge by commitments, so it refuses a policy that asks
+// for them, rather than to pass over what the policy demands.
 func LoadPolicy(file string, data []byte) (*Policy, error) {
 	l := &policyLoader{p: &Policy{operators: map[string][]policyKey{}, owner: map[PublicKey]string{}}}
 	src, err := document.DecodeTOML(file, data, document.Policy, &l.p.doc)
@@ -179,7 +185,7 @@ func (p *Policy) SignerKeys() []PublicKey { return keysOf(p.signers) }
 func (p *Policy) IndexKey(id KeyID, now time.Time) (PublicKey, error) {
 	for _, known := range p.index {
 		if known.key.ID() == id {
-			return known.key, known.at(now)
+			return known.key, known.at(moment{time: now})
 		}
 	}
 	return PublicKey{}, fault.New(fault.KeyUnknown, "key %.80q is not an index key of policy %s", id, p.doc.Name).
@@ -194,13 +200,30 @@ func keysOf(all []policyKey) []PublicKey {
 	return out
 }
 
-// CheckAt says whether the policy can be judged by at a time: POLICY_EXPIRED
-// after its end, and when every key of an operator that counts, or too many
-// of the release signers' keys, have ended by then.
-func (p *Policy) CheckAt(now time.Time) error {
+// LogOrigin returns the origin of the log that the policy trusts, "" for none.
+func (p *Policy) LogOrigin() string {
+	if p.log == nil {
+		return ""
+	}
+	return p.log.origin
+}
+
+// CheckAt says whether what no log dates can be judged by the policy at a
+// time: POLICY_EXPIRED after its end, and when every key of an operator that
+// counts, or too many of the release signers' keys, have ended by then.
+//
+// What a log dates is judged at the time of its leaf, so that keys which have
+// ended since then do not break old evidence; of the policy only its own end
+// is still asked for.
+func (p *Policy) CheckAt(now time.Time) error { return p.checkAt(now, false) }
+
+func (p *Policy) checkAt(now time.Time, dated bool) error {
 	hint := "renew the policy, or judge an old release with --at TIME"
 	if !p.expires.IsZero() && now.After(p.expires) {
 		return fault.New(fault.PolicyExpired, "policy %s expired at %s", p.doc.Name, p.doc.Expires).WithHint("%s", hint)
+	}
+	if dated {
+		return nil
 	}
 	for _, name := range p.reachable {
 		keys := p.operators[name]
@@ -210,7 +233,7 @@ func (p *Policy) CheckAt(now time.Time) error {
 	}
 	valid := 0
 	for _, k := range p.signers {
-		if k.at(now) == nil {
+		if k.at(moment{time: now}) == nil {
 			valid++
 		}
 	}
@@ -273,7 +296,7 @@ func (l *policyLoader) load() {
 	}
 	l.p.expires = l.time(d.Expires, "expires")
 	l.loadChoices()
-	l.unsupported()
+	l.loadLog()
 	l.loadRoot()
 	l.loadSigners()
 	if d.Index != nil {
@@ -322,25 +345,73 @@ func (l *policyLoader) loadChoices() {
 	}
 }
 
-// unsupported refuses everything that only a log can answer.
-func (l *policyLoader) unsupported() {
-	refuse := func(what string, path ...any) {
-		l.failf(path, "%s is not supported yet by this version of rebuild, which judges without a log", what)
+// maxAge is a number of hours, minutes or seconds, in one spelling.
+var maxAge = regexp.MustCompile(`^[1-9][0-9]{0,6}[hms]$`)
+
+// defaultMaxAge is how old a checkpoint may be if the policy does not say.
+const defaultMaxAge = 24 * time.Hour
+
+// loadLog loads the log and its witnesses, and refuses what asks for a log
+// where there is none.
+func (l *policyLoader) loadLog() {
+	d := &l.p.doc
+	if d.Independence == "commit" {
+		l.failf(at("independence"), `independence = "commit" is not supported yet by this version of rebuild`)
 		l.errs[len(l.errs)-1].Hint = "use a later version of rebuild, or a policy that does not ask for it"
 	}
-	d := &l.p.doc
-	if d.Require.Logged {
-		refuse("require.logged", "require", "logged")
+	witnesses := cmp.Or(d.Witnesses, &rootDoc{})
+	asked := witnesses.Need != 0 || len(witnesses.Keys) != 0
+	if d.Log == nil {
+		if d.Require.Logged {
+			l.failf(at("require", "logged"), "require.logged is set and log is missing: nothing can be logged")
+		}
+		if asked {
+			l.failf(at("witnesses"), "witnesses are named and log is missing: there is nothing to witness")
+		}
+		return
 	}
-	if d.Log != nil {
-		refuse("log", "log")
+	log := &policyLog{origin: d.Log.Origin, need: witnesses.Need, maxAge: l.maxAge(d.Log.MaxAge)}
+	if !noteName.MatchString(d.Log.Origin) {
+		l.failf(at("log", "origin"), "origin %.80q is not 1 to 255 visible ASCII characters without +", d.Log.Origin)
 	}
-	if d.Witnesses != nil && (d.Witnesses.Need != 0 || len(d.Witnesses.Keys) != 0) {
-		refuse("witnesses", "witnesses")
+	log.key = l.noteKey(d.Log.Key, "log", at("log", "key"), noteEd25519)
+	if log.key.name != "" && log.key.name != d.Log.Origin {
+		l.failf(at("log", "key"), "the key is of %s, the log is %s", log.key.name, d.Log.Origin)
 	}
-	if d.Independence == "commit" {
-		refuse(`independence = "commit"`, "independence")
+	if asked { // 0 of 0 is no check, any other 0 would be none by mistake
+		l.need(witnesses.Need, len(witnesses.Keys), "witnesses", "need")
 	}
+	for i, text := range witnesses.Keys {
+		k := l.noteKey(text, "witness", at("witnesses", "keys", i), noteEd25519, noteCosignature)
+		log.witnesses = append(log.witnesses, k.as(noteCosignature))
+	}
+	l.p.log = log
+}
+
+// noteKey loads the key of a log or a witness. A witness always signs
+// cosignatures, whichever of the two types its key is written as.
+func (l *policyLoader) noteKey(text, role string, path []any, kinds ...byte) noteKey {
+	k, err := parseNoteKey(text)
+	if err == nil && !slices.Contains(kinds, k.kind) {
+		err = fault.New(fault.Structure, "the key of %s has type %d, it must be ed25519", k.name, k.kind)
+	}
+	if err != nil {
+		l.badKey(path, err)
+		return noteKey{}
+	}
+	l.place(k.key, role, path)
+	return k
+}
+
+func (l *policyLoader) maxAge(s string) time.Duration {
+	if s == "" {
+		return defaultMaxAge
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || !maxAge.MatchString(s) {
+		l.failf(at("log", "max_age"), "max_age %.40q is not a number with h, m or s, such as 24h", s)
+	}
+	return d
 }
 
 // need checks a k of n.
@@ -387,7 +458,7 @@ func (l *policyLoader) loadSigners() {
 // key loads one key and refuses one that stands anywhere else in the policy:
 // a key in two roles would let one party count as two.
 func (l *policyLoader) key(d keyDoc, role string, path []any) policyKey {
-	k := policyKey{name: d.Name, revoked: d.RevokedFrom != nil}
+	k := policyKey{name: d.Name, revoked: d.RevokedFrom}
 	k.notBefore = l.time(d.NotBefore, append(slices.Clone(path), "not_before")...)
 	k.notAfter = l.time(d.NotAfter, append(slices.Clone(path), "not_after")...)
 	if d.RevokedFrom != nil && *d.RevokedFrom < 0 {
@@ -398,19 +469,28 @@ func (l *policyLoader) key(d keyDoc, role string, path []any) policyKey {
 	}
 	key, err := ParsePublicKey(d.Key)
 	if err != nil {
-		l.failf(path, "%v", err)
-		if fault.CodeOf(err) == fault.KeyWeak {
-			l.errs[len(l.errs)-1].Code = fault.KeyWeak
-		}
+		l.badKey(path, err)
 		return k
 	}
 	k.key = key
+	l.place(key, role, path)
+	return k
+}
+
+func (l *policyLoader) badKey(path []any, err error) {
+	l.failf(path, "%v", err)
+	if fault.CodeOf(err) == fault.KeyWeak {
+		l.errs[len(l.errs)-1].Code = fault.KeyWeak
+	}
+}
+
+// place gives a key its one place in the policy.
+func (l *policyLoader) place(key PublicKey, role string, path []any) {
 	if first, taken := l.keys[key]; taken {
 		l.failf(path, "key %s of %s is also the key of %s, one key has one place", key.Fingerprint(), role, first)
 	} else {
 		l.keys[key] = role
 	}
-	return k
 }
 
 func (l *policyLoader) loadOperators() {

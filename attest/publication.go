@@ -33,7 +33,7 @@ func NewPublication(policy *Policy, b *Bundle, archive []byte, now time.Time) (*
 	if err != nil {
 		return nil, err
 	}
-	account := newAccount(policy, signed, verdicts)
+	account := newAccount(policy, signed, verdicts, now)
 	account.Compared = []string{"archive"}
 	return &Publication{signed, envelope, b.Evidence, pkg, account}, nil
 }

@@ -43,8 +43,8 @@ type ReleaseBuild struct {
 	Platform   string          `json:"platform"`
 	Plan       store.Digest    `json:"plan"`
 	Outputs    store.Digest    `json:"outputs"`
-	Seq        *int64          `json:"seq,omitempty"`    // of a logged release
-	Events     store.Digest    `json:"events,omitempty"` // of a logged release
+	Seq        *int64          `json:"seq,omitempty"`    // of the plan's last leaf when the release was proposed; logged releases only
+	Events     store.Digest    `json:"events,omitempty"` // of the plan's chain up to Seq; logged releases only
 	Statements []store.Digest  `json:"statements"`       // judged, sorted
 	Targets    []ReleaseTarget `json:"targets"`          // of the plan, sorted by name
 }
@@ -133,10 +133,15 @@ func (r *Release) addBuilds(builds []*Met) error {
 			return fault.New(fault.Semantic, "the verdicts are of two policies, %s and %s", r.Policy, v.policy)
 		}
 		r.Policy = v.policy
-		r.Builds = append(r.Builds, ReleaseBuild{
+		build := ReleaseBuild{
 			Platform: v.plan.Platform, Plan: v.planDigest, Outputs: v.outputs,
 			Statements: v.Judged(), Targets: v.targets(),
-		})
+		}
+		if c := v.chain; c != nil {
+			seq := c.Seq()
+			r.LogOrigin, build.Seq, build.Events = c.origin, &seq, c.Digest()
+		}
+		r.Builds = append(r.Builds, build)
 		for _, w := range v.waivers {
 			waivers[w.Statement] = w
 		}
@@ -228,10 +233,7 @@ func (r *Release) validate() error {
 	if _, err := ParseTime(r.PublishedAt); err != nil {
 		return within(err, "published_at")
 	}
-	if r.LogOrigin != "" {
-		return logged()
-	}
-	for _, check := range []func() error{r.checkOwners, r.checkDepends, r.checkBuilds, r.checkWaivers, r.checkSnapshot} {
+	for _, check := range []func() error{r.checkOwners, r.checkDepends, r.checkBuilds, r.checkLog, r.checkWaivers, r.checkSnapshot} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -239,9 +241,23 @@ func (r *Release) validate() error {
 	return nil
 }
 
-func logged() error {
-	return fault.New(fault.SchemaUnsupported, "the release is logged, which this version of rebuild can not judge yet").
-		WithHint("use a later version of rebuild")
+// checkLog wants a release to be logged as a whole or not at all.
+func (r *Release) checkLog() error {
+	if r.LogOrigin != "" && !noteName.MatchString(r.LogOrigin) {
+		return fault.New(fault.Structure, "log_origin %.80q is no name of a log", r.LogOrigin)
+	}
+	for _, b := range r.Builds {
+		if logged := r.LogOrigin != ""; (b.Seq != nil) != logged || (b.Events != "") != logged {
+			return fault.New(fault.Semantic, "build %s: seq and events must be given exactly when log_origin is", b.Platform)
+		}
+		if b.Seq != nil && *b.Seq < 0 {
+			return fault.New(fault.Structure, "build %s: seq %d is negative", b.Platform, *b.Seq)
+		}
+		if _, err := store.ParseDigest(string(b.Events)); err != nil && b.Events != "" {
+			return within(err, "build "+b.Platform+": events")
+		}
+	}
+	return nil
 }
 
 func (r *Release) checkOwners() error {
@@ -311,9 +327,6 @@ func (r *Release) checkBuilds() error {
 }
 
 func (b *ReleaseBuild) check() error {
-	if b.Seq != nil || b.Events != "" {
-		return logged()
-	}
 	if !platformGrammar.MatchString(b.Platform) {
 		return fault.New(fault.Structure, "platform %q is not OS/ARCH or OS/ARCH/VARIANT", b.Platform)
 	}
@@ -438,13 +451,20 @@ func (s *SignedRelease) Signers() []string { return slices.Clone(s.signers) }
 //
 // Too few signatures are SIGNATURE_INVALID naming who signed, or KEY_EXPIRED
 // if enough signed but not with keys that count at the time.
+//
+// The signers' keys are judged at that time, as of a release that no log has;
+// [Verify] judges them at the release's leaf.
 func OpenRelease(policy *Policy, e *Envelope, now time.Time) (*SignedRelease, error) {
+	return openRelease(policy, e, moment{time: now})
+}
+
+func openRelease(policy *Policy, e *Envelope, at moment) (*SignedRelease, error) {
 	signed, err := e.Verify(policy.SignerKeys())
 	if err != nil {
 		return nil, err
 	}
 	s := &SignedRelease{digest: signed.Digest(), envelope: e.Bytes()}
-	if s.signers, err = policy.countSigners(signed.by, policy.doc.Signers.Need, now); err != nil {
+	if s.signers, err = policy.countSigners(signed.by, policy.doc.Signers.Need, at); err != nil {
 		return nil, err
 	}
 	if err := decodeRelease(signed, &s.release); err != nil {
@@ -454,7 +474,7 @@ func OpenRelease(policy *Policy, e *Envelope, now time.Time) (*SignedRelease, er
 		return nil, err
 	}
 	if len(s.release.Waivers) > 0 {
-		if _, err := policy.countSigners(signed.by, policy.waiverNeed(), now); err != nil {
+		if _, err := policy.countSigners(signed.by, policy.waiverNeed(), at); err != nil {
 			return nil, within(err, "the release has waivers")
 		}
 	}
@@ -506,15 +526,15 @@ func decodeRelease(s *Signed, r *Release) error {
 	return checkSubjects(subjects, r.subjects())
 }
 
-// countSigners returns the names of the signers whose keys count at a time,
+// countSigners returns the names of the signers whose keys count at a moment,
 // or an error if they are fewer than need.
-func (p *Policy) countSigners(by []PublicKey, need int, now time.Time) ([]string, error) {
+func (p *Policy) countSigners(by []PublicKey, need int, at moment) ([]string, error) {
 	var counted, void []string
 	for _, k := range p.signers {
 		if !slices.Contains(by, k.key) {
 			continue
 		}
-		if err := k.at(now); err != nil {
+		if err := k.at(at); err != nil {
 			void = append(void, k.name+": "+err.Error())
 		} else {
 			counted = append(counted, k.name)
@@ -559,7 +579,8 @@ func ProposedTargets(data []byte) ([]ReleaseTarget, error) {
 // unless every build is met and the payload says exactly what follows from
 // the evidence. data is a payload from [Propose], or an envelope that others
 // have signed. Any key may sign, for an owner who hands over signs too and is
-// in neither list; only signers and owners count.
+// in neither list; only signers and owners count. A logged release has no
+// leaf of its own yet, so the chains may end anywhere.
 func SignRelease(policy *Policy, data []byte, evidence Evidence, now time.Time, signers ...Signer) ([]byte, error) {
 	e := &Envelope{payload: data}
 	if parsed, err := ParseEnvelope("release", data); err == nil {
@@ -573,7 +594,11 @@ func SignRelease(policy *Policy, data []byte, evidence Evidence, now time.Time, 
 	if r.Policy != policy.digest {
 		return nil, fault.New(fault.EvidenceMismatch, "the release was judged by policy %s, this one is %s", r.Policy, policy.digest)
 	}
-	if _, err := judgeRelease(policy, &r, evidence, now); err != nil {
+	chains, err := openChains(policy, &evidence)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := judgeRelease(policy, &r, evidence, chains, now); err != nil {
 		return nil, err
 	}
 	for _, s := range signers {

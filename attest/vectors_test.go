@@ -1,6 +1,7 @@
 package attest_test
 
 import (
+	"crypto/sha256"
 	"encoding/base64"
 	stdjson "encoding/json"
 	"fmt"
@@ -256,9 +257,19 @@ func policyVectors() map[string]vector {
 	}
 	key := func(name string) string { return attesttest.Key(name).Public().String() }
 	main := `groups.main = { need = 2, of = ["east", "north", "west"] }`
-	unsupported := func(why, extra string) vector {
+	adding := func(why, extra string) vector {
 		return bad(why, main, main+"\n"+extra)
 	}
+	logged := func(why, from, to string) vector {
+		text := attesttest.Policy(attesttest.LogPolicy(1, "w1", "w2"))
+		if !strings.Contains(text, from) {
+			panic(from)
+		}
+		return vector{Expect: "POLICY_INVALID", Why: why, Policy: strings.Replace(text, from, to, 1)}
+	}
+	logKey := attesttest.VerifierKey(attesttest.Origin, "log", 1)
+	witness := attesttest.VerifierKey("w1.example", "w1", 4)
+	rekeyed := attesttest.VerifierKey
 	with := func(v vector, code string) vector { v.Expect = code; return v }
 	return map[string]vector{
 		"two-of-three": ok("the policy that the other vectors start from", attesttest.Policy("")),
@@ -310,16 +321,45 @@ func policyVectors() map[string]vector {
 		"version-zero":             bad("updates count up from 1", "version = 1", "version = 0"),
 		"key-url-safe":             bad("base64 of another alphabet", key("east"), strings.NewReplacer("+", "-", "/", "_").Replace(key("east"))+" "),
 		"key-too-short":            bad("not 32 bytes", key("east"), base64.StdEncoding.EncodeToString(make([]byte, 31))),
-		"logged":                   unsupported("this version has no log to ask", "require = { logged = true }"),
-		"log":                      unsupported("this version has no log to ask", `log = { origin = "example.org/log", key = "k" }`),
-		"witnesses":                unsupported("this version has no log to ask", `witnesses = { need = 1, keys = ["k"] }`),
-		"commit":                   unsupported("this version has no log to ask", `independence = "commit"`),
+		"logged":                   adding("there is no log that votes could be in", "require = { logged = true }"),
+		"log-key-junk":             adding("a key that nobody has", `log = { origin = "example.org/log", key = "k" }`),
+		"witnesses-without-log":    adding("there is nothing to witness", "witnesses = { need = 1, keys = [\""+witness+"\"] }"),
+		"commit":                   adding("this version has no commitments", `independence = "commit"`),
+		"log":                      ok("a log and one witness of two", attesttest.Policy(attesttest.LogPolicy(1, "w1", "w2"))),
+		"log-alone":                ok("a log that nobody watches", attesttest.Policy(attesttest.LogPolicy(0))),
+		"witness-plain-key":        with(logged("a witness key may be written as the same ed25519 key", witness, rekeyed("w1.example", "w1", 1)), "ok"),
+		"log-max-age":              with(logged("a limit in hours", "[witnesses]", "max_age = \"48h\"\n[witnesses]"), "ok"),
+		"log-max-age-composed":     logged("two spellings of one time", "[witnesses]", "max_age = \"1h30m\"\n[witnesses]"),
+		"log-max-age-zero":         logged("every checkpoint would be too old", "[witnesses]", "max_age = \"0h\"\n[witnesses]"),
+		"log-max-age-no-unit":      logged("24 of what", "[witnesses]", "max_age = \"24\"\n[witnesses]"),
+		"log-origin-empty":         logged("a log without a name", `origin = "example.org/log"`, `origin = ""`),
+		"log-origin-other":         logged("the key is of another log", `origin = "example.org/log"`, `origin = "example.org/other"`),
+		"log-key-hash":             logged("a verifier key whose hash is of another key", logKey, rekeyed(attesttest.Origin, "w1", 1)[:24]+logKey[24:]),
+		"log-key-cosignature":      logged("a log signs its checkpoints and does not only cosign them", logKey, rekeyed(attesttest.Origin, "log", 4)),
+		"log-key-newer":            logged("a type of key that this version does not know", logKey, rekeyed(attesttest.Origin, "log", 6)),
+		"log-is-operator":          logged("an operator would date its own votes", logKey, rekeyed(attesttest.Origin, "east", 1)),
+		"log-is-signer":            logged("one key in two roles", logKey, rekeyed(attesttest.Origin, "r1", 1)),
+		"log-is-root":              logged("one key in two roles", logKey, rekeyed(attesttest.Origin, "root", 1)),
+		"log-is-index":             logged("one key in two roles", logKey, rekeyed(attesttest.Origin, "index", 1)),
+		"witness-is-log":           logged("a log would watch itself", witness, rekeyed("w1.example", "log", 4)),
+		"witness-is-operator":      logged("one key in two roles", witness, rekeyed("w1.example", "west", 4)),
+		"witness-twice":            logged("one witness would be two under two names", witness, rekeyed("w1.example", "w2", 4)),
+		"witnesses-zero":           logged("a check that checks nothing", "need = 1\n", "need = 0\n"),
+		"witnesses-too-many":       logged("nobody could ever cosign", "need = 1\n", "need = 3\n"),
+		"log-key-weak":             with(logged("a key that signs anything", logKey, weakNoteKey(attesttest.Origin)), "KEY_WEAK"),
 		"weak-key":                 with(bad("a key that signs anything", key("east"), base64.StdEncoding.EncodeToString(append([]byte{1}, make([]byte, 31)...))), "KEY_WEAK"),
 		"unknown-key":              with(bad("a misspelt key is never ignored", "version = 1", "version = 1\nqourum = \"main\""), "STRUCTURE"),
 		"newer":                    with(bad("a later version may mean something else", "policy@1.0.0", "policy@2.0.0"), "SCHEMA_UNSUPPORTED"),
 		"not-toml":                 with(bad("half a document", "version = 1", "version = "), "PARSE"),
 		"not-a-policy":             with(bad("another document", "rebuild.policy@", "rebuild.stage@"), "STRUCTURE"),
 	}
+}
+
+// weakNoteKey is the verifier key of a point of small order.
+func weakNoteKey(as string) string {
+	raw := append([]byte{1, 1}, make([]byte, 31)...)
+	sum := sha256.Sum256(append([]byte(as+"\n"), raw...))
+	return fmt.Sprintf("%s+%x+%s", as, sum[:4], base64.StdEncoding.EncodeToString(raw))
 }
 
 func planVectors(w *attesttest.World) map[string]vector {
@@ -750,7 +790,7 @@ func releaseVectors(w *attesttest.World) map[string]vector {
 		"result":              signedBy("STRUCTURE", "a result is no release", mustPayload(w, "east"), "r1", "r2"),
 		"payload-garbage":     signedBy("PARSE", "malformed under good signatures", []byte("garbage"), "r1", "r2"),
 		"newer":               predicate("SCHEMA_UNSUPPORTED", "a later version may mean something else", func(p object) { p["schema_version"] = "rebuild.release@2.0.0" }),
-		"logged":              predicate("SCHEMA_UNSUPPORTED", "this version has no log to ask", func(p object) { p["log_origin"] = "example.org/log" }),
+		"logged":              predicate("SEMANTIC", "a log, and no place in it", func(p object) { p["log_origin"] = "example.org/log" }),
 		"unknown-key":         predicate("STRUCTURE", "never ignored", func(p object) { p["extra"] = "x" }),
 		"name":                predicate("STRUCTURE", "a name that is a path", func(p object) { p["name"] = "../hello" }),
 		"version":             predicate("STRUCTURE", "not SemVer", func(p object) { p["version"] = "1.0" }),

@@ -2,8 +2,10 @@ package attest
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"maps"
+	"math"
 	"runtime"
 	"slices"
 	"strings"
@@ -93,6 +95,7 @@ type StatementAccount struct {
 	Status    string       `json:"status"`
 	Why       string       `json:"why,omitempty"`
 	Code      fault.Code   `json:"code,omitempty"` // of the error, if it was refused
+	Seq       *int64       `json:"seq,omitempty"`  // of its leaf, if the plan's chain has one
 }
 
 // What may become of a statement, worst first.
@@ -131,12 +134,13 @@ type Verdict struct {
 	policy         store.Digest
 	plan           *Plan
 	planDigest     store.Digest
+	chain          *Chain       // nil: judged without a log
 	outputs        store.Digest // that won or leads; "" without any vote
 	winners        []ballot     // for outputs
 	operators      []OperatorAccount
 	statements     []StatementAccount
 	judged         []store.Digest
-	envelopes      [][]byte // of judged
+	envelopes      [][]byte // of judged, and of all others that are logged
 	contradictions []Contradiction
 	blocking       []Contradiction // those that are more than a note
 	waivers        []Waiver
@@ -144,16 +148,24 @@ type Verdict struct {
 	lineageOnly    bool
 }
 
-// Judge counts the statements about plan p by a policy at a time, without a
-// log (formats.md 5, verdict). statements are envelopes as they were found;
-// neither their order nor copies change anything, and what is no statement of
-// an operator counts for nothing. Waivers are those of the release at hand.
+// Judge counts the statements about plan p by a policy at a time (formats.md
+// 5, verdict). statements are envelopes as they were found; neither their
+// order nor copies change anything, and what is no statement of an operator
+// counts for nothing. Waivers are those of the release at hand.
 //
-// The error is POLICY_EXPIRED, or SEMANTIC for a bad waiver. All that can be
+// chain is the plan's part of the policy's log, nil without one. What it has
+// is judged at the time and place of its leaf: whether a key counted then, and
+// which of an operator's votes is the first. What it does not have is judged
+// at now; it can contradict, and can not vote if the policy wants votes to be
+// logged. Whether every statement in the chain is here, is for the evidence
+// to say ([BuildEvidence.Chain]).
+//
+// The error is POLICY_EXPIRED, EVIDENCE_MISMATCH for a chain of another plan
+// or policy, or SEMANTIC for a bad waiver. All that can be
 // said about the statements is in the verdict; its [Verdict.Err] is nil only
 // when it is met.
 func Judge(policy *Policy, p *Plan, statements [][]byte, chain *Chain, waivers []Waiver, now time.Time) (*Verdict, error) {
-	if err := policy.CheckAt(now); err != nil {
+	if err := policy.checkAt(now, chain != nil); err != nil {
 		return nil, err
 	}
 	waived, err := waivedStatements(waivers)
@@ -163,19 +175,11 @@ func Judge(policy *Policy, p *Plan, statements [][]byte, chain *Chain, waivers [
 	if err := p.Validate(); err != nil {
 		return nil, err
 	}
-	j := &judge{policy: policy, plan: newPlanIndex(p), now: now, barred: map[string]string{},
-		authors: map[store.Digest]string{}, claims: map[store.Digest][]string{}}
-	j.v = &Verdict{policy: policy.digest, plan: p, planDigest: j.plan.digest, waivers: slices.Clone(waivers)}
-	j.open(statements)
-	j.bar(waived)
-	j.v.contradictions = contradictions(j.plan, j.kept)
-	for _, c := range j.v.contradictions {
-		if j.counts(c) {
-			j.v.blocking = append(j.v.blocking, c)
-		}
+	j := newJudge(policy, newPlanIndex(p), chain, waivers, now)
+	if chain != nil && (chain.plan != j.plan.digest || chain.policy != policy.digest) {
+		return nil, mismatch("the chain is of plan %s, verified by policy %s", chain.plan, chain.policy)
 	}
-	j.vote()
-	return j.v, nil
+	return j.decide(j.open(statements), waived)
 }
 
 func waivedStatements(waivers []Waiver) (map[store.Digest]bool, error) {
@@ -199,6 +203,7 @@ func waivedStatements(waivers []Waiver) (map[store.Digest]bool, error) {
 type judge struct {
 	policy *Policy
 	plan   *planIndex
+	chain  *Chain
 	now    time.Time
 	v      *Verdict
 	kept   []*verifiedResult // that count for or against, sorted by digest
@@ -208,11 +213,34 @@ type judge struct {
 	claims  map[store.Digest][]string // operators who say that they reused a result of theirs
 }
 
+func newJudge(policy *Policy, plan *planIndex, chain *Chain, waivers []Waiver, now time.Time) *judge {
+	return &judge{policy: policy, plan: plan, chain: chain, now: now, barred: map[string]string{},
+		authors: map[store.Digest]string{}, claims: map[store.Digest][]string{},
+		v: &Verdict{policy: policy.digest, plan: plan.plan, planDigest: plan.digest, chain: chain, waivers: slices.Clone(waivers)}}
+}
+
+// decide makes the verdict of statements that are opened.
+func (j *judge) decide(statements []opened, waived map[store.Digest]bool) (*Verdict, error) {
+	if err := j.sort(statements); err != nil {
+		return nil, err
+	}
+	j.bar(waived)
+	j.v.contradictions = contradictions(j.plan, j.kept)
+	for _, c := range j.v.contradictions {
+		if j.counts(c) {
+			j.v.blocking = append(j.v.blocking, c)
+		}
+	}
+	j.vote()
+	return j.v, nil
+}
+
 // opened is what became of one envelope.
 type opened struct {
 	account StatementAccount
 	result  *verifiedResult
 	author  string // whose result it is, if it is one, whatever else is wrong with it
+	by      KeyID  // a key of the policy whose signature it has; "" without one
 	raw     []byte
 }
 
@@ -230,21 +258,27 @@ func (o opened) better(than opened) bool {
 	return bytes.Compare(o.raw, than.raw) < 0
 }
 
-// open verifies every statement, keeps one per payload, and sorts.
-func (j *judge) open(statements [][]byte) { j.sort(j.openAll(statements)) }
-
-func (j *judge) sort(statements []opened) {
+// sort keeps one reading per payload, and those that are judged, by digest.
+func (j *judge) sort(statements []opened) error {
 	best := map[store.Digest]opened{}
 	for _, o := range statements {
 		if o.author != "" {
 			j.authors[o.account.Statement] = o.author
 		}
-		if known, seen := best[o.account.Statement]; !seen || o.better(known) {
+		if first, seen := best[o.account.Statement]; !seen || o.better(first) {
 			best[o.account.Statement] = o
 		}
 	}
 	for _, digest := range slices.Sorted(maps.Keys(best)) {
 		o := best[digest]
+		leaf, logged := j.chain.find(EventStatement, digest)
+		if logged {
+			if err := leaf.signedBy(o.by, j.policy.owner); err != nil {
+				return err
+			}
+			seq := leaf.Seq
+			o.account.Seq = &seq
+		}
 		j.v.statements = append(j.v.statements, o.account)
 		switch o.account.Status {
 		case StatusJudged:
@@ -252,13 +286,18 @@ func (j *judge) sort(statements []opened) {
 			j.v.keep(digest, o.raw)
 		case StatusVoid:
 			j.v.keep(digest, o.raw)
+		default:
+			if logged {
+				j.v.envelopes = append(j.v.envelopes, o.raw)
+			}
 		}
 	}
+	return nil
 }
 
-// openAll opens every statement by itself, several at a time: nearly all of the
+// open opens every statement by itself, several at a time: nearly all of the
 // time is spent on signatures. It returns when all are done, in their order.
-func (j *judge) openAll(statements [][]byte) []opened {
+func (j *judge) open(statements [][]byte) []opened {
 	keys := newKeyring(slices.SortedFunc(maps.Keys(j.policy.owner), func(a, b PublicKey) int { return strings.Compare(string(a[:]), string(b[:])) }))
 	out := make([]opened, len(statements))
 	var next atomic.Int64
@@ -304,6 +343,7 @@ func (j *judge) openOne(raw []byte, keys keyring) opened {
 	default:
 		return opened{account: a.refuse(err)}
 	}
+	by := signed.by[0].ID()
 	a.Operator = j.policy.owner[signed.by[0]]
 	said, err := readResult(signed, a.Operator)
 	author := ""
@@ -312,25 +352,25 @@ func (j *judge) openOne(raw []byte, keys keyring) opened {
 	}
 	if _, counts := j.policy.operators[a.Operator]; !counts {
 		a.Status, a.Why = StatusOutsider, "operator "+a.Operator+" is not in the quorum"
-		return opened{account: a, author: author}
+		return opened{account: a, by: by, author: author}
 	}
 	if err != nil {
-		return opened{account: a.refuse(err)}
+		return opened{account: a.refuse(err), by: by}
 	}
 	result, err := openResult(said, j.plan)
 	if err != nil {
-		return opened{account: a.refuse(err), author: author}
+		return opened{account: a.refuse(err), by: by, author: author}
 	}
 	for _, k := range j.policy.operators[a.Operator] {
 		if k.key == result.by {
-			if err := k.at(j.now); err != nil {
+			if err := k.at(j.chain.moment(EventStatement, a.Statement, j.now)); err != nil {
 				a.Status, a.Why = StatusVoid, err.Error()
-				return opened{account: a, result: result, author: author}
+				return opened{account: a, result: result, by: by, author: author}
 			}
 		}
 	}
 	a.Status = StatusJudged
-	return opened{account: a, result: result, author: author}
+	return opened{account: a, result: result, by: by, author: author}
 }
 
 func (s StatementAccount) refuse(err error) StatementAccount {
@@ -545,7 +585,7 @@ func (j *judge) ballots(lineage bool) (map[store.Digest][]ballot, map[string]Ope
 	for _, name := range j.policy.reachable {
 		accounts[name] = OperatorAccount{Operator: name, Why: j.silence(name)}
 	}
-	for _, r := range j.kept { // by digest, so the first that votes is the lowest
+	for _, r := range j.inOrder() { // so the first that votes is the lowest
 		name := r.result.Operator
 		a := accounts[name]
 		if a.Outputs != "" && a.Why == "" {
@@ -558,6 +598,20 @@ func (j *judge) ballots(lineage bool) (map[store.Digest][]ballot, map[string]Ope
 		accounts[name] = a
 	}
 	return votes, accounts
+}
+
+// inOrder returns the results in the order of the log, and after them those
+// that are in none by digest.
+func (j *judge) inOrder() []*verifiedResult {
+	place := func(r *verifiedResult) int64 {
+		if l, logged := j.chain.find(EventStatement, r.digest); logged {
+			return l.Seq
+		}
+		return math.MaxInt64
+	}
+	out := slices.Clone(j.kept)
+	slices.SortStableFunc(out, func(a, b *verifiedResult) int { return cmp.Compare(place(a), place(b)) })
+	return out
 }
 
 // silence says why there is nothing to count of an operator.
@@ -576,6 +630,8 @@ func (j *judge) objection(r *verifiedResult, lineage bool) string {
 	switch {
 	case j.barred[res.Operator] != "":
 		return j.barred[res.Operator]
+	case req.Logged && !j.chain.has(EventStatement, r.digest):
+		return "the policy wants votes to be logged"
 	case res.Outcome != OutcomeBuilt:
 		return "the outcome is " + res.Outcome
 	case !res.Hermetic:
@@ -636,8 +692,8 @@ func (v *Verdict) Statements() []StatementAccount { return slices.Clone(v.statem
 // verdict lists: those of the quorum's operators that were not refused.
 func (v *Verdict) Judged() []store.Digest { return slices.Clone(v.judged) }
 
-// Envelopes returns the envelope of each of [Verdict.Judged]: the statements
-// that go into a release's bundle.
+// Envelopes returns the envelope of each of [Verdict.Judged], and of whatever
+// else is in the log: the statements that go into a release's bundle.
 func (v *Verdict) Envelopes() [][]byte { return slices.Clone(v.envelopes) }
 
 // Contradictions returns where the results differ, in plan order, also where

@@ -60,6 +60,7 @@ type BuildAccount struct {
 	Operators      []OperatorAccount  `json:"operators"`
 	Statements     []StatementAccount `json:"statements"`               // what became of each, judged or not
 	Contradictions []Contradiction    `json:"contradictions,omitempty"` // that the policy only reports
+	Log            *LogAccount        `json:"log,omitempty"`            // of a logged release
 }
 
 // The words for what a release is.
@@ -82,29 +83,39 @@ func Verify(policy *Policy, b *Bundle, expect Expect, now time.Time) (*Account, 
 	if err != nil {
 		return nil, err
 	}
-	a := newAccount(policy, signed, verdicts)
+	a := newAccount(policy, signed, verdicts, now)
 	return a, a.compare(&signed.release, expect)
 }
 
 // VerifyRelease judges a bundle's signatures and evidence alone. It returns
 // the release and the verdict of each build.
+//
+// A logged release is judged at its leaf: the signers' keys must have counted
+// when it was logged, and the chain of every plan must end there.
 func VerifyRelease(policy *Policy, b *Bundle, now time.Time) (*SignedRelease, []*Verdict, error) {
-	if err := policy.CheckAt(now); err != nil {
+	logged, err := openChains(policy, &b.Evidence)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := policy.checkAt(now, len(logged) > 0); err != nil {
 		return nil, nil, err
 	}
 	e, err := ParseEnvelope(bundleRelease, b.Release)
 	if err != nil {
 		return nil, nil, err
 	}
-	signed, err := OpenRelease(policy, e, now)
+	signed, err := openRelease(policy, e, logged.moment(e.Digest(), now))
 	if err != nil {
 		return nil, nil, err
 	}
-	verdicts, err := judgeRelease(policy, &signed.release, b.Evidence, now)
-	return signed, verdicts, err
+	verdicts, err := judgeRelease(policy, &signed.release, b.Evidence, logged, now)
+	if err != nil {
+		return nil, nil, err
+	}
+	return signed, verdicts, logged.checkEnds(policy, signed.digest)
 }
 
-func newAccount(policy *Policy, signed *SignedRelease, verdicts []*Verdict) *Account {
+func newAccount(policy *Policy, signed *SignedRelease, verdicts []*Verdict, now time.Time) *Account {
 	r := &signed.release
 	a := &Account{
 		Name: r.Name, Version: r.Version, Release: signed.digest, Snapshot: r.Snapshot, Signers: signed.signers, Waivers: r.Waivers,
@@ -114,8 +125,11 @@ func newAccount(policy *Policy, signed *SignedRelease, verdicts []*Verdict) *Acc
 	for i, v := range verdicts {
 		a.Builds = append(a.Builds, BuildAccount{
 			Platform: r.Builds[i].Platform, Plan: v.planDigest, Outputs: v.outputs, Targets: r.Builds[i].Targets,
-			Operators: v.Operators(), Statements: v.Statements(), Contradictions: v.Contradictions(),
+			Operators: v.Operators(), Statements: v.Statements(), Contradictions: v.Contradictions(), Log: v.chain.account(),
 		})
+		if v.chain != nil {
+			a.Notes = append(a.Notes, v.chain.notes(policy.log, now)...)
+		}
 		a.Hermetic = a.Hermetic && v.all(func(r *Result) bool { return r.Hermetic })
 		a.Deterministic = a.Deterministic && !v.all(func(r *Result) bool { return r.Repeat == nil || r.Repeat.Runs < 2 || !r.Repeat.Equal })
 		a.Reproduced = a.Reproduced && len(v.winners) >= 2
@@ -254,6 +268,9 @@ func (a *Account) Lines() []string {
 				state = "not counted: " + o.Why
 			}
 			out = append(out, fmt.Sprintf("  %s: %s", o.Operator, state))
+		}
+		if l := b.Log; l != nil {
+			out = append(out, fmt.Sprintf("  log %s: leaf %d of %s, checkpoint of size %d, %d witnesses", l.Origin, l.Seq, l.At, l.Size, l.Witnesses))
 		}
 		for _, s := range Unjudged(b.Statements) {
 			out = append(out, "  "+s.String())

@@ -44,6 +44,7 @@ type World struct {
 	PolicyTOML string
 	Stages     []attest.StageResult // what honest operators build
 	HelloFiles []store.File         // content of the target
+	Log        *Log                 // nil: nothing is logged
 }
 
 // Key returns the key of a name; equal names have equal keys.
@@ -191,7 +192,10 @@ type Released struct {
 func (w *World) Release(statements [][]byte, waivers []attest.Waiver, packageTOML string, owners, by []string) *Released {
 	w.T.Helper()
 	policy := w.LoadPolicy()
-	verdict, err := attest.Judge(policy, w.Plan, statements, nil, waivers, Now)
+	build := w.Evidence(statements)
+	chain, err := build.Chain(policy)
+	must(w.T, err)
+	verdict, err := attest.Judge(policy, w.Plan, statements, chain, waivers, Now)
 	must(w.T, err)
 	met, err := verdict.Met()
 	must(w.T, err)
@@ -212,13 +216,16 @@ func (w *World) Release(statements [][]byte, waivers []attest.Waiver, packageTOM
 		Package: pkg, Builds: []*attest.Met{met}, Manifests: [][]byte{manifest}, Lock: lock, Owners: keys, Published: Now,
 	})
 	must(w.T, err)
-	evidence := attest.Evidence{
-		Builds: []attest.BuildEvidence{{Plan: w.PlanJSON, Statements: verdict.Envelopes()}}, Lock: lock, Objects: [][]byte{manifest},
-	}
+	build.Statements = verdict.Envelopes()
+	evidence := attest.Evidence{Builds: []attest.BuildEvidence{build}, Lock: lock, Objects: [][]byte{manifest}}
 	envelope := payload
 	for _, s := range signers(by) {
 		envelope, err = attest.SignRelease(policy, envelope, evidence, Now, s)
 		must(w.T, err)
+	}
+	if w.Log != nil {
+		w.Log.Append(attest.Event{Chain: w.Chain(), Type: attest.EventRelease, Object: store.DigestOf(payload)})
+		evidence.Builds = []attest.BuildEvidence{w.Evidence(build.Statements)}
 	}
 	return &Released{Package: pkg, Payload: payload, Bundle: &attest.Bundle{Release: envelope, Evidence: evidence}}
 }
