@@ -63,8 +63,8 @@ func (b *Bundle) Encode() ([]byte, error) {
 			return nil, err
 		}
 		if build.Events != nil {
-			files = append(files, store.File{Path: folder + eventsFile, Mode: 0o644, Data: build.Events},
-				store.File{Path: folder + proofFile, Mode: 0o644, Data: build.Proof})
+			files = append(files, store.File{Path: folder + EventsFile, Mode: 0o644, Data: build.Events},
+				store.File{Path: folder + ProofFile, Mode: 0o644, Data: build.Proof})
 		}
 		statements, err := byPayload(build.Statements)
 		if err != nil {

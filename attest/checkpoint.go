@@ -113,28 +113,29 @@ const (
 
 // Names of a chain's files in a bundle and in a results folder.
 const (
-	eventsFile  = "events.jsonl"
-	proofFile   = "head.tlog-proof"
-	proofHeader = "c2sp.org/tlog-proof@v1"
+	EventsFile = "events.jsonl"
+	ProofFile  = "head.tlog-proof"
 )
+
+const proofHeader = "c2sp.org/tlog-proof@v1"
 
 // openProof verifies a tlog-proof of a leaf, and returns its position and the
 // checkpoint that covers it.
 func (l *policyLog) openProof(proof, leaf []byte) (int64, *checkpoint, error) {
 	if len(proof) > MaxProof {
-		return 0, nil, fault.New(fault.Parse, "%d bytes, at most %d are allowed", len(proof), MaxProof).At(proofFile, 0)
+		return 0, nil, fault.New(fault.Parse, "%d bytes, at most %d are allowed", len(proof), MaxProof).At(ProofFile, 0)
 	}
 	head, signed, _ := bytes.Cut(proof, []byte("\n\n"))
 	c, err := l.openCheckpoint(signed)
 	if err != nil {
-		return 0, nil, fault.In(err, proofFile)
+		return 0, nil, fault.In(err, ProofFile)
 	}
 	seq, path, err := parseProof(string(head))
 	if err != nil {
-		return 0, nil, fault.In(err, proofFile)
+		return 0, nil, fault.In(err, ProofFile)
 	}
 	if err := tlog.CheckRecord(path, c.size, c.root, seq, tlog.RecordHash(leaf)); err != nil {
-		return 0, nil, mismatch("the last line of %s is not leaf %d of the log of size %d", eventsFile, seq, c.size).At(proofFile, 0)
+		return 0, nil, mismatch("the last line of %s is not leaf %d of the log of size %d", EventsFile, seq, c.size).At(ProofFile, 0)
 	}
 	return seq, c, nil
 }

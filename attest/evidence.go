@@ -43,7 +43,7 @@ func (b *BuildEvidence) Chain(policy *Policy) (*Chain, error) {
 // paired wants events and their proof together.
 func (b *BuildEvidence) paired() error {
 	if (b.Events == nil) != (b.Proof == nil) {
-		return mismatch("of %s and %s, one is missing", eventsFile, proofFile)
+		return mismatch("of %s and %s, one is missing", EventsFile, ProofFile)
 	}
 	return nil
 }
@@ -103,14 +103,14 @@ func (r *Release) checkLogged(policy *Policy, ev *Evidence, all chains) error {
 	switch {
 	case r.LogOrigin == "" && policy.doc.Require.Logged:
 		return fault.New(fault.QuorumPending, "the release was proposed without a log, and the policy wants one").
-			WithHint("propose it again, with %s and %s beside the plan", eventsFile, proofFile)
+			WithHint("propose it again, with %s and %s beside the plan", EventsFile, ProofFile)
 	case r.LogOrigin != policy.LogOrigin() && r.LogOrigin != "":
 		return mismatch("the release is in log %s, the policy's is %q", r.LogOrigin, policy.LogOrigin()).
 			WithHint("judge by a policy that names the log")
 	case r.LogOrigin == "" && len(all) > 0:
 		return mismatch("there are events of log %s, the release is in none", policy.LogOrigin())
 	case r.LogOrigin != "" && len(all) != len(ev.Builds):
-		return mismatch("the release is logged, and of %d builds %d have %s and %s", len(ev.Builds), len(all), eventsFile, proofFile)
+		return mismatch("the release is logged, and of %d builds %d have %s and %s", len(ev.Builds), len(all), EventsFile, ProofFile)
 	}
 	return nil
 }

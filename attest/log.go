@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"crypto/ed25519"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -211,7 +212,7 @@ func OpenChain(policy *Policy, plan store.Digest, events, proof []byte) (*Chain,
 		return nil, err
 	}
 	if c.Seq() != seq {
-		return nil, mismatch("the proof is of leaf %d, the last line says seq %d", seq, c.Seq()).At(eventsFile, len(lines))
+		return nil, mismatch("the proof is of leaf %d, the last line says seq %d", seq, c.Seq()).At(EventsFile, len(lines))
 	}
 	for i := range c.leaves {
 		if err := c.order(i); err != nil {
@@ -224,11 +225,11 @@ func OpenChain(policy *Policy, plan store.Digest, events, proof []byte) (*Chain,
 // splitEvents bounds what is looked at, and returns the lines without LF.
 func splitEvents(events []byte) ([][]byte, error) {
 	if n := bytes.Count(events, []byte("\n")); len(events) > MaxEventsBytes || n > MaxEvents {
-		return nil, fault.New(fault.Parse, "%d bytes in %d lines, at most %d in %d are allowed", len(events), n, MaxEventsBytes, MaxEvents).At(eventsFile, 0)
+		return nil, fault.New(fault.Parse, "%d bytes in %d lines, at most %d in %d are allowed", len(events), n, MaxEventsBytes, MaxEvents).At(EventsFile, 0)
 	}
 	body, whole := bytes.CutSuffix(events, []byte("\n"))
 	if !whole {
-		return nil, fault.New(fault.Parse, "the last line is missing or cut").At(eventsFile, 0)
+		return nil, fault.New(fault.Parse, "the last line is missing or cut").At(EventsFile, 0)
 	}
 	return bytes.Split(body, []byte("\n")), nil
 }
@@ -239,7 +240,7 @@ func (c *Chain) link(lines [][]byte) error {
 	c.leaves = make([]leaf, len(lines))
 	end := len(c.raw)
 	for i := len(lines) - 1; i >= 0; i-- {
-		e, err := decodeEvent(eventsFile, i+1, lines[i])
+		e, err := decodeEvent(EventsFile, i+1, lines[i])
 		if err != nil {
 			return err
 		}
@@ -248,7 +249,7 @@ func (c *Chain) link(lines [][]byte) error {
 			before = store.DigestOf(lines[i-1])
 		}
 		if e.Prev != before {
-			return mismatch("the leaf follows %q, the line before it is %q", e.Prev, before).At(eventsFile, i+1)
+			return mismatch("the leaf follows %q, the line before it is %q", e.Prev, before).At(EventsFile, i+1)
 		}
 		at, err := ParseTime(e.At)
 		if err != nil {
@@ -263,7 +264,7 @@ func (c *Chain) link(lines [][]byte) error {
 // order checks a leaf against those before it.
 func (c *Chain) order(i int) error {
 	l := &c.leaves[i]
-	fail := func(format string, args ...any) error { return mismatch(format, args...).At(eventsFile, i+1) }
+	fail := func(format string, args ...any) error { return mismatch(format, args...).At(EventsFile, i+1) }
 	if l.Chain != string(c.plan) {
 		return fail("the leaf is of chain %s, not of plan %s", l.Chain, c.plan)
 	}
@@ -292,7 +293,7 @@ func (c *Chain) checkDates() error {
 	last := c.leaves[len(c.leaves)-1]
 	if !c.head.cosigned.IsZero() && last.at.After(c.head.cosigned.Add(atTolerance)) {
 		return fault.New(fault.Stale, "leaf %d is dated %s, its checkpoint was cosigned before, at %s",
-			last.Seq, last.At, c.head.cosigned.Format(timeLayout)).At(eventsFile, len(c.leaves))
+			last.Seq, last.At, c.head.cosigned.Format(timeLayout)).At(EventsFile, len(c.leaves))
 	}
 	return nil
 }
@@ -394,6 +395,11 @@ type LogAccount struct {
 	Size      int64  `json:"checkpoint_size"`       // leaves that the checkpoint covers
 	Cosigned  string `json:"cosigned_at,omitempty"` // newest cosignature; "" if nobody dated the checkpoint
 	Witnesses int    `json:"witnesses"`             // distinct, of the policy, who cosigned it
+}
+
+// String says it in one line.
+func (a *LogAccount) String() string {
+	return fmt.Sprintf("log %s: chain through leaf %d of %s, checkpoint of size %d, cosigned by %d witnesses", a.Origin, a.Seq, a.At, a.Size, a.Witnesses)
 }
 
 // account describes the chain; nil for a nil chain.

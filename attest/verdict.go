@@ -685,6 +685,9 @@ func (v *Verdict) Outputs() store.Digest { return v.outputs }
 // sorted by name.
 func (v *Verdict) Operators() []OperatorAccount { return slices.Clone(v.operators) }
 
+// Log returns what the plan's history rests on, nil without a log.
+func (v *Verdict) Log() *LogAccount { return v.chain.account() }
+
 // Statements returns what became of every statement, sorted by digest.
 func (v *Verdict) Statements() []StatementAccount { return slices.Clone(v.statements) }
 

@@ -125,7 +125,7 @@ func newAccount(policy *Policy, signed *SignedRelease, verdicts []*Verdict, now 
 	for i, v := range verdicts {
 		a.Builds = append(a.Builds, BuildAccount{
 			Platform: r.Builds[i].Platform, Plan: v.planDigest, Outputs: v.outputs, Targets: r.Builds[i].Targets,
-			Operators: v.Operators(), Statements: v.Statements(), Contradictions: v.Contradictions(), Log: v.chain.account(),
+			Operators: v.Operators(), Statements: v.Statements(), Contradictions: v.Contradictions(), Log: v.Log(),
 		})
 		if v.chain != nil {
 			a.Notes = append(a.Notes, v.chain.notes(policy.log, now)...)
@@ -269,8 +269,8 @@ func (a *Account) Lines() []string {
 			}
 			out = append(out, fmt.Sprintf("  %s: %s", o.Operator, state))
 		}
-		if l := b.Log; l != nil {
-			out = append(out, fmt.Sprintf("  log %s: leaf %d of %s, checkpoint of size %d, %d witnesses", l.Origin, l.Seq, l.At, l.Size, l.Witnesses))
+		if b.Log != nil {
+			out = append(out, "  "+b.Log.String())
 		}
 		for _, s := range Unjudged(b.Statements) {
 			out = append(out, "  "+s.String())

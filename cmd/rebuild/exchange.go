@@ -22,7 +22,9 @@ import (
 //	<pipeline>/<plan hex>/plan.json
 //	<pipeline>/<plan hex>/<operator>/<payload hex>.dsse.json
 //	<pipeline>/<plan hex>/objects/<hex>.json
+//	<pipeline>/<plan hex>/events.jsonl, head.tlog-proof
 //
+// The last two are the plan's part of a log, together and only if it is logged.
 // The objects are what statements name by digest, such as the lineage report;
 // no judgement reads them.
 
@@ -87,8 +89,31 @@ func readResults(dir string) (*attest.Plan, attest.BuildEvidence, error) {
 		return nil, found, fault.New(fault.EvidenceMismatch, "the plan is %s", plan.Digest()).At(file, 0).
 			WithHint("remove the folder: it does not hold what its name says")
 	}
+	if found.Events, err = readOptionalIn(root, attest.EventsFile, folder, attest.MaxEventsBytes); err != nil {
+		return nil, found, err
+	}
+	if found.Proof, err = readOptionalIn(root, attest.ProofFile, folder, attest.MaxProof); err != nil {
+		return nil, found, err
+	}
 	found.Statements, err = readStatements(root, folder)
 	return plan, found, err
+}
+
+// readOptionalIn reads a file of a folder; nil if there is none.
+func readOptionalIn(root *os.Root, name, folder string, limit int64) ([]byte, error) {
+	if _, err := root.Lstat(name); errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return readBoundedIn(root, name, filepath.Join(folder, name), limit)
+}
+
+// withoutLog takes the chain out of results that are judged by a policy
+// without a log, and says so.
+func (a *app) withoutLog(policy *attest.Policy, dir string, found *attest.BuildEvidence) {
+	if policy.LogOrigin() == "" && (found.Events != nil || found.Proof != nil) {
+		a.note("%s has a log's events, which are not used: policy %s has no log to verify them by", dir, policy.Name())
+		found.Events, found.Proof = nil, nil
+	}
 }
 
 // readStatements reads the envelopes of all operators in a plan folder.

@@ -247,6 +247,9 @@ func scripts(dir string, setup func(*testscript.Env) error) testscript.Params {
 			"unadvertise": unadvertise,
 			"statement":   statement,
 			"spoil":       spoil,
+			"logged":      logged,
+			"log":         writeLog,
+			"forget":      forget,
 			"fifo":        fifo,
 
 			"damage": damage,

@@ -178,6 +178,7 @@ func (a *app) readEvidence(o *releaseOptions) (*evidence, error) {
 		if err != nil {
 			return nil, err
 		}
+		a.withoutLog(e.policy, dir, &build)
 		e.plans, e.Builds = append(e.plans, plan), append(e.Builds, build)
 	}
 	return e, nil
@@ -188,7 +189,11 @@ func (a *app) readEvidence(o *releaseOptions) (*evidence, error) {
 func (e *evidence) judge(waivers []attest.Waiver, now time.Time) ([]*attest.Met, error) {
 	var mets []*attest.Met
 	for i, plan := range e.plans {
-		v, err := attest.Judge(e.policy, plan, e.Builds[i].Statements, nil, waivers, now)
+		chain, err := e.Builds[i].Chain(e.policy)
+		if err != nil {
+			return nil, err
+		}
+		v, err := attest.Judge(e.policy, plan, e.Builds[i].Statements, chain, waivers, now)
 		if err != nil {
 			return nil, err
 		}

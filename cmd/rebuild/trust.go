@@ -234,7 +234,12 @@ func (a *app) compareCommand() *cobra.Command {
 			if err != nil {
 				return nil, err
 			}
-			v, err := attest.Judge(policy, plan, found.Statements, nil, nil, now)
+			a.withoutLog(policy, args[0], &found)
+			chain, err := found.Chain(policy)
+			if err != nil {
+				return nil, err
+			}
+			v, err := attest.Judge(policy, plan, found.Statements, chain, nil, now)
 			if err != nil {
 				return nil, err
 			}
@@ -289,6 +294,7 @@ type compareResult struct {
 	Contradictions []attest.Contradiction    `json:"contradictions,omitempty"`
 	Shortfalls     []attest.Shortfall        `json:"shortfalls,omitempty"`
 	Difference     *difference               `json:"first_difference,omitempty"`
+	Log            *attest.LogAccount        `json:"log,omitempty"`
 }
 
 type difference struct {
@@ -302,7 +308,7 @@ type difference struct {
 func newCompareResult(v *attest.Verdict, stores []string) compareResult {
 	r := compareResult{
 		Plan: v.Plan(), Policy: v.Policy(), State: v.State(), Outputs: v.Outputs(), Operators: v.Operators(),
-		Statements: v.Statements(), Contradictions: v.Contradictions(), Shortfalls: v.Shortfalls(),
+		Statements: v.Statements(), Contradictions: v.Contradictions(), Shortfalls: v.Shortfalls(), Log: v.Log(),
 	}
 	for _, c := range r.Contradictions {
 		if len(c.Values) < 2 {
@@ -318,6 +324,9 @@ func newCompareResult(v *attest.Verdict, stores []string) compareResult {
 
 func (r compareResult) Print(out io.Writer) {
 	fmt.Fprintf(out, "%s  plan %s\n", r.State, r.Plan)
+	if r.Log != nil {
+		fmt.Fprintf(out, "  %s\n", r.Log)
+	}
 	for _, o := range r.Operators {
 		mark := "does not count"
 		if o.Counted {
