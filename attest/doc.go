@@ -22,21 +22,40 @@
 //
 // # Verdicts
 //
-// [Judge] is a function of policy, plan, statements, waivers and time, blind
-// to the order and the number of copies of the statements. It counts
+// [Judge] is a function of policy, plan, statements, the plan's chain in a log,
+// waivers and time, blind to the order and the number of copies of the
+// statements. It counts
 // operators, not keys, signatures or files, and no build twice: a result that
 // reuses another operator's is no vote. Of its results only a met verdict
 // gives a [Met], and only a Met can be proposed for release; values of the
 // types Signed, SignedRelease, Met and Publication exist only as the outcome
 // of a check that passed.
 //
+// # Logs
+//
+// A [Chain] is the part of a log that is about one plan. [OpenChain] checks a
+// checkpoint signed by the policy's log key and cosigned by its witnesses, the
+// proof that the chain's last leaf is under it, and then each earlier leaf by
+// the digest in the one behind it; so one proof binds the whole history, and
+// no leaf can be left out, moved or changed. Every statement in a chain must
+// be in the evidence, with the signature that the log's writer saw
+// (EVIDENCE_MISMATCH): dissent that was logged can not be withheld.
+//
+// A leaf says when and where its statement or release became known. Keys are
+// judged there and not now: one that has ended since then breaks nothing, and
+// one that is revoked from a position counts before it. A release names the
+// chain that it was proposed with, and is judged by that and again through its
+// own leaf, which ends the chain.
+//
 // # What is trusted
 //
 // The policy, the clock that the caller passes in, and the operators and
-// signers as far as the policy says. Not trusted are bundles, statements,
-// archives, image layouts and who served them. Nothing here opens a
-// connection; files are read only where a caller names them.
+// signers as far as the policy says. The log's key is trusted to date leaves
+// and to have one history, the latter only as far as no witness looks; what it
+// logs is worth nothing without its own signatures. Not trusted are bundles,
+// chains, statements, archives, image layouts and who served them. Nothing here
+// opens a connection; files are read only where a caller names them.
 //
-// This version judges without a log, and refuses policies and releases that
-// need one.
+// This version does not judge by commitments (index.md 10), and refuses a
+// policy that asks for them.
 package attest

@@ -227,7 +227,8 @@ func (b *ReleaseBuild) judge(policy *Policy, r *Release, found BuildEvidence, ch
 		return nil, err
 	}
 	// What came to light since the release was signed may still block it.
-	if chain != nil || len(found.Statements) > len(listed) {
+	v.chain = chain
+	if len(found.Statements) > len(listed) || chain.says(then) {
 		if v, err = Judge(policy, plan, found.Statements, chain, r.Waivers, now); err != nil {
 			return nil, err
 		}

@@ -318,6 +318,11 @@ func (c *Chain) cut(seq int64) (*Chain, error) {
 	return &then, nil
 }
 
+// says says whether a statement was logged after then, a cut of c.
+func (c *Chain) says(then *Chain) bool {
+	return c != nil && slices.ContainsFunc(c.leaves[len(then.leaves):], func(l leaf) bool { return l.Type == EventStatement })
+}
+
 // find returns the leaf of an object, if c has it. A nil chain has none.
 func (c *Chain) find(kind string, object store.Digest) (*leaf, bool) {
 	if c == nil {

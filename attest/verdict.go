@@ -114,6 +114,9 @@ func (s StatementAccount) String() string {
 	if s.Operator != "" {
 		out += " of " + s.Operator
 	}
+	if s.Seq != nil {
+		out += fmt.Sprintf(" at seq %d", *s.Seq)
+	}
 	out += ": " + s.Status
 	if s.Why != "" {
 		out += ": " + s.Why
