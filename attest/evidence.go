@@ -2,6 +2,7 @@ package attest
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -83,7 +84,8 @@ func (all chains) moment(release store.Digest, now time.Time) moment {
 
 // checkEnds wants every chain of a logged release to end with the release.
 func (all chains) checkEnds(policy *Policy, release store.Digest) error {
-	for _, c := range all {
+	for _, plan := range slices.Sorted(maps.Keys(all)) {
+		c := all[plan]
 		last := c.leaves[len(c.leaves)-1]
 		if last.Type == EventRelease && last.Object == release {
 			continue

@@ -113,16 +113,19 @@ func (e *Event) check() error {
 }
 
 func (e *Event) checkFields() error {
-	for name, d := range map[string]store.Digest{"prev": e.Prev, "object": e.Object, "view": e.View} {
-		if _, err := store.ParseDigest(string(d)); err != nil && !(d == "" && name != "view") {
-			return within(err, name)
+	for _, d := range []struct {
+		name, value string
+		required    bool
+	}{
+		{"prev", string(e.Prev), false}, {"object", string(e.Object), false}, {"view", string(e.View), true},
+		{"by", string(e.By), e.Type == EventStatement || e.Type == EventCommit},
+	} {
+		if _, err := store.ParseDigest(d.value); err != nil && (d.value != "" || d.required) {
+			return within(err, d.name)
 		}
 	}
 	if _, err := ParseTime(e.At); err != nil {
 		return within(err, "at")
-	}
-	if _, err := store.ParseDigest(string(e.By)); err != nil && (e.By != "" || e.Type == EventStatement || e.Type == EventCommit) {
-		return within(err, "by")
 	}
 	if sig, err := decodeBase64(e.Sig); err != nil || e.Sig != "" && len(sig) != ed25519.SignatureSize {
 		return fault.New(fault.Structure, "sig is not the base64 of %d bytes", ed25519.SignatureSize)

@@ -435,3 +435,66 @@ func TestEveryFlippedByteOfAChainIsFound(t *testing.T) {
 		}
 	})
 }
+
+// A release of two platforms has a leaf in the chain of each plan, and every
+// chain must end there.
+func TestEveryBuildIsLogged(t *testing.T) {
+	t.Parallel()
+	amd64 := loggedWorld(t)
+	x86 := *amd64 // shares the log
+	plan := *amd64.Plan
+	plan.Platform = "linux/386"
+	x86.Plan = &plan
+	var err error
+	x86.PlanJSON, err = attest.EncodePlan(x86.Plan)
+	must(t, err)
+	amd64.Log.Append(attest.Event{Chain: x86.Chain(), Type: attest.EventPlan, Object: store.Digest(x86.Chain())})
+	both := []*attesttest.World{&x86, amd64}
+	policy := amd64.LoadPolicy()
+	var mets []*attest.Met
+	var statements [][][]byte
+	for i, w := range both {
+		statements = append(statements, w.Statements())
+		logAll(w, statements[i], "east", "north", "west")
+		build := w.Evidence(statements[i])
+		chain, err := build.Chain(policy)
+		must(t, err)
+		v, err := attest.Judge(policy, w.Plan, statements[i], chain, nil, attesttest.Now)
+		must(t, err)
+		met, err := v.Met()
+		must(t, err)
+		mets = append(mets, met)
+	}
+	_, image, err := attest.LoadPackage("package.toml", []byte(attesttest.PackageTOML))
+	must(t, err)
+	var payloads []attest.PayloadInput
+	for _, m := range mets {
+		payloads = append(payloads, attest.PayloadInput{Platform: m.Platform(), Target: "hello", Path: strings.ReplaceAll(m.Platform(), "/", "-"),
+			Tree: amd64.Stages[1].Tree, Files: amd64.HelloFiles})
+	}
+	pkg, err := attest.Pack(image, payloads, 1)
+	must(t, err)
+	manifest, err := amd64.Store.Read(amd64.Stages[1].Manifest, 1<<20)
+	must(t, err)
+	payload, err := attest.Propose(attest.Proposal{Package: pkg, Builds: mets, Manifests: [][]byte{manifest},
+		Owners: []attest.PublicKey{attesttest.Key("r1").Public()}, Published: attesttest.Now})
+	must(t, err)
+	b := &attest.Bundle{Release: amd64.Sign(payload, "r1", "r2"), Evidence: attest.Evidence{Objects: [][]byte{manifest}}}
+	verify := func(change func(builds []attest.BuildEvidence)) error {
+		b.Builds = []attest.BuildEvidence{x86.Evidence(statements[0]), amd64.Evidence(statements[1])}
+		change(b.Builds)
+		_, err := verified(amd64, b)
+		return err
+	}
+	same := func([]attest.BuildEvidence) {}
+	code(t, verify(same), fault.QuorumPending)
+	for i, w := range both {
+		w.Log.Append(attest.Event{Chain: w.Chain(), Type: attest.EventRelease, Object: store.DigestOf(payload)})
+		code(t, verify(same), []fault.Code{fault.QuorumPending, ""}[i])
+	}
+	code(t, verify(func(b []attest.BuildEvidence) { b[0].Events, b[0].Proof = nil, nil }), fault.EvidenceMismatch)
+	code(t, verify(func(b []attest.BuildEvidence) { b[0].Events, b[0].Proof = b[1].Events, b[1].Proof }), fault.EvidenceMismatch)
+	// A signer who was revoked between the two leaves, the last of which counts.
+	amd64.PolicyTOML = strings.Replace(amd64.PolicyTOML, key64("r1")+`"`, key64("r1")+`", revoked_from = 10`, 1)
+	code(t, verify(same), fault.KeyExpired)
+}
