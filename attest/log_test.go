@@ -449,3 +449,21 @@ func swapSignature(w *attesttest.World, text string, log, w1, w2 attesttest.Note
 	other := w.Log.Sign(strings.Replace(text, "\n2\n", "\n1\n", 1), w2)
 	return w.Log.Proof(1, append(w.Log.Sign(text, log, w1), other[len(text)+1:]...))
 }
+
+// Of a log that signed one history, nothing else is accepted: the chain from
+// its first leaf to one of the others.
+func FuzzChain(f *testing.F) {
+	w := loggedWorld(f)
+	logAll(w, w.Statements(), "east", "north", "west")
+	honest, policy := w.Log.Events(w.Chain()), w.LoadPolicy()
+	for seq := int64(1); seq < int64(len(w.Log.Leaves)); seq++ {
+		f.Add(honest, w.Log.Proof(seq, w.Log.Checkpoint(attesttest.Cosigned, "w1")))
+	}
+	f.Add(bytes.Join(bytes.SplitAfter(honest, []byte("\n"))[:2], nil), w.Log.Proof(2, w.Log.Checkpoint(attesttest.Cosigned, "w2")))
+	f.Fuzz(func(t *testing.T, events, proof []byte) {
+		c, err := attest.OpenChain(policy, w.Plan.Digest(), events, proof)
+		if err == nil && (!bytes.HasPrefix(honest, events) || c.Digest() != store.DigestOf(events)) {
+			t.Fatalf("accepted %s", events)
+		}
+	})
+}
