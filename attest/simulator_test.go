@@ -163,7 +163,7 @@ func (a *arena) make(place int) {
 	reused := func(from string) func(*attest.Result) {
 		return func(r *attest.Result) { r.Stages[0].Origin, r.Stages[0].From = attest.OriginReused, store.Digest(from) }
 	}
-	earlier := func(operator string) string { return string(digestOf(a.t, c, c.built(operator, 'a', 9))) }
+	earlier := func(operator string) string { return string(payloadDigest(a.t, c, c.built(operator, 'a', 9))) }
 	for _, s := range []struct {
 		kind byte
 		key  string
@@ -216,7 +216,7 @@ func (a *arena) make(place int) {
 	a.add(place, '?', nothing, []byte(`{"payload":"`+me))
 }
 
-func digestOf(t testing.TB, c *crew, r attest.Result) store.Digest {
+func payloadDigest(t testing.TB, c *crew, r attest.Result) store.Digest {
 	payload, err := attest.NewResultStatement(c.plan, r)
 	must(t, err)
 	return store.DigestOf(payload)
