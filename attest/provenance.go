@@ -1,6 +1,8 @@
 package attest
 
 import (
+	"bytes"
+
 	"rebuild/internal/document"
 	"rebuild/internal/fault"
 	"rebuild/store"
@@ -73,6 +75,12 @@ func NewProvenanceStatement(p *Plan, resultPayload []byte) ([]byte, error) {
 	if err := r.check(newPlanIndex(p)); err != nil {
 		return nil, err
 	}
+	return r.provenance(p, digest)
+}
+
+// provenance is the one provenance that a result has. Nothing in it is of its
+// own, so that whoever has the result can say whether it is right.
+func (r *Result) provenance(p *Plan, digest store.Digest) ([]byte, error) {
 	if r.Outcome != OutcomeBuilt {
 		return nil, fault.New(fault.Semantic, "the outcome is %s, so there is no image to have a provenance", r.Outcome)
 	}
@@ -108,4 +116,77 @@ func (p *Plan) dependencies() []resourceDescriptor {
 
 func describe(name string, d store.Digest) resourceDescriptor {
 	return resourceDescriptor{SubjectDigest{d.Hex()}, name}
+}
+
+// provenanceClaim is a provenance that an operator signed, not yet held
+// against the result that it names.
+type provenanceClaim struct {
+	signed *Signed
+	result store.Digest // "" if it names none
+}
+
+// readProvenance returns nil for a statement that is no provenance. It looks
+// for no more than the result that it names: what else it says is right if it
+// equals what that result gives, and nothing else is.
+func readProvenance(signed *Signed) *provenanceClaim {
+	if !bytes.Contains(signed.payload, []byte(PredicateProvenance)) {
+		return nil // as of most; the rest of the question costs more
+	}
+	var st struct {
+		PredicateType string `json:"predicateType"`
+		Predicate     struct {
+			RunDetails struct {
+				Byproducts []resourceDescriptor `json:"byproducts"`
+			} `json:"runDetails"`
+		} `json:"predicate"`
+	}
+	if document.DecodeForeign("", signed.payload, &st) != nil || st.PredicateType != PredicateProvenance {
+		return nil
+	}
+	c := &provenanceClaim{signed: signed}
+	if named := st.Predicate.RunDetails.Byproducts; len(named) == 1 {
+		c.result = store.Digest("sha256:" + named[0].Digest.SHA256)
+	}
+	return c
+}
+
+// settle judges provenances once every result has been opened, so that it does
+// not matter which came first.
+func (j *judge) settle(provenances []opened, best map[store.Digest]opened) {
+	j.v.provenance = map[store.Digest]store.Digest{}
+	for _, o := range provenances {
+		o.account = j.companion(o.account, o.claim, best[o.claim.result])
+		if known, seen := best[o.account.Statement]; !seen || o.better(known) {
+			best[o.account.Statement] = o
+		}
+	}
+}
+
+// companion says what becomes of a provenance beside the result that it names.
+// It has no say of its own: it must be, byte for byte, what the result's own
+// key has to say of that result, and is good as long as the result is. A
+// waiver of the result leaves it where it is, for the waived result stays in
+// the release too; it then is the provenance of no vote.
+func (j *judge) companion(a StatementAccount, c *provenanceClaim, of opened) StatementAccount {
+	if _, counts := j.policy.operators[a.Operator]; !counts {
+		a.Status, a.Why = StatusOutsider, "operator "+a.Operator+" is not in the quorum"
+		return a
+	}
+	switch {
+	case of.result == nil:
+		return a.refuse(mismatch("it is the provenance of result %.71q, which is not at hand", c.result))
+	case of.result.by != c.signed.by[0]:
+		return a.refuse(mismatch("it is the provenance of result %s, which another key signed", c.result))
+	}
+	want, err := of.result.result.provenance(j.plan.plan, c.result)
+	if err != nil {
+		return a.refuse(err)
+	}
+	if !bytes.Equal(want, c.signed.payload) {
+		return a.refuse(mismatch("it says something else than result %s, whose provenance is %s", c.result, store.DigestOf(want)))
+	}
+	if a.Status = StatusCompanion; of.account.Status == StatusVoid {
+		a.Status, a.Why = StatusVoid, of.account.Why
+	}
+	return a
 }

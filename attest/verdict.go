@@ -84,6 +84,8 @@ type OperatorAccount struct {
 	Statement store.Digest `json:"statement,omitempty"` // the vote, or what would have been it
 	Outputs   store.Digest `json:"outputs,omitempty"`
 	Why       string       `json:"why,omitempty"` // unless counted
+	// Provenance is the SLSA provenance of Statement; "" if it is not at hand.
+	Provenance store.Digest `json:"provenance,omitempty"`
 }
 
 // StatementAccount says what became of one statement.
@@ -105,6 +107,9 @@ const (
 	StatusVoid     = "void"     // good, but by a key that does not count at this time
 	StatusWaived   = "waived"
 	StatusJudged   = "judged"
+	// StatusCompanion is the SLSA provenance of a result that is judged or
+	// waived, by the same key. It neither votes nor contradicts.
+	StatusCompanion = "companion"
 )
 
 // String says it in one line, the reason at its end. The reason may quote
@@ -127,7 +132,7 @@ func (s StatementAccount) String() string {
 // Unjudged returns those of all that were not judged, and those that a waiver
 // overruled: what a person must be told about and no count shows.
 func Unjudged(all []StatementAccount) []StatementAccount {
-	return slices.DeleteFunc(slices.Clone(all), func(s StatementAccount) bool { return s.Status == StatusJudged })
+	return slices.DeleteFunc(slices.Clone(all), func(s StatementAccount) bool { return s.Status == StatusJudged || s.Status == StatusCompanion })
 }
 
 // Verdict is what a policy makes of the statements about a plan. Only
@@ -149,6 +154,9 @@ type Verdict struct {
 	waivers        []Waiver
 	shortfalls     []Shortfall
 	lineageOnly    bool
+
+	results    []*verifiedResult             // that count for or against
+	provenance map[store.Digest]store.Digest // companions by the result they are of
 }
 
 // Judge counts the statements about plan p by a policy at a time (formats.md
@@ -228,6 +236,7 @@ func (j *judge) decide(statements []opened, waived map[store.Digest]bool) (*Verd
 		return nil, err
 	}
 	j.bar(waived)
+	j.v.results = j.kept
 	j.v.contradictions = contradictions(j.plan, j.kept)
 	for _, c := range j.v.contradictions {
 		if j.counts(c) {
@@ -245,9 +254,10 @@ type opened struct {
 	author  string // whose result it is, if it is one, whatever else is wrong with it
 	by      KeyID  // a key of the policy whose signature it has; "" without one
 	raw     []byte
+	claim   *provenanceClaim // nil: not a provenance
 }
 
-var statusRank = map[string]int{StatusRefused: 0, StatusOutsider: 1, StatusVoid: 2, StatusJudged: 3}
+var statusRank = map[string]int{StatusRefused: 0, StatusOutsider: 1, StatusVoid: 2, StatusJudged: 3, StatusCompanion: 3}
 
 // better orders two readings of one payload under different signatures. The
 // choice does not depend on which envelope was met first.
@@ -264,7 +274,12 @@ func (o opened) better(than opened) bool {
 // sort keeps one reading per payload, and those that are judged, by digest.
 func (j *judge) sort(statements []opened) error {
 	best := map[store.Digest]opened{}
+	var provenances []opened
 	for _, o := range statements {
+		if o.claim != nil {
+			provenances = append(provenances, o)
+			continue
+		}
 		if o.author != "" {
 			j.authors[o.account.Statement] = o.author
 		}
@@ -272,6 +287,7 @@ func (j *judge) sort(statements []opened) error {
 			best[o.account.Statement] = o
 		}
 	}
+	j.settle(provenances, best)
 	for _, digest := range slices.Sorted(maps.Keys(best)) {
 		o := best[digest]
 		leaf, logged := j.chain.find(EventStatement, digest)
@@ -286,6 +302,9 @@ func (j *judge) sort(statements []opened) error {
 		switch o.account.Status {
 		case StatusJudged:
 			j.kept = append(j.kept, o.result)
+			j.v.keep(digest, o.raw)
+		case StatusCompanion:
+			j.v.provenance[o.claim.result] = digest
 			j.v.keep(digest, o.raw)
 		case StatusVoid:
 			j.v.keep(digest, o.raw)
@@ -348,6 +367,9 @@ func (j *judge) openOne(raw []byte, keys keyring) opened {
 	}
 	by := signed.by[0].ID()
 	a.Operator = j.policy.owner[signed.by[0]]
+	if claim := readProvenance(signed); claim != nil {
+		return opened{account: a, claim: claim, by: by}
+	}
 	said, err := readResult(signed, a.Operator)
 	author := ""
 	if err == nil {
@@ -575,6 +597,7 @@ func (j *judge) vote() {
 				a.Why = "votes for another value"
 			}
 		}
+		a.Provenance = j.v.provenance[a.Statement]
 		j.v.operators = append(j.v.operators, a)
 	}
 }
@@ -620,7 +643,7 @@ func (j *judge) inOrder() []*verifiedResult {
 // silence says why there is nothing to count of an operator.
 func (j *judge) silence(name string) string {
 	for _, s := range j.v.statements {
-		if s.Operator == name && s.Status != StatusJudged {
+		if s.Operator == name && s.Status != StatusJudged && s.Status != StatusCompanion {
 			return "its statement is " + s.Status
 		}
 	}
@@ -695,7 +718,8 @@ func (v *Verdict) Log() *LogAccount { return v.chain.account() }
 func (v *Verdict) Statements() []StatementAccount { return slices.Clone(v.statements) }
 
 // Judged returns the sorted digests of the statements that a release of this
-// verdict lists: those of the quorum's operators that were not refused.
+// verdict lists: those of the quorum's operators that were not refused, their
+// results' provenances among them.
 func (v *Verdict) Judged() []store.Digest { return slices.Clone(v.judged) }
 
 // Envelopes returns the envelope of each of [Verdict.Judged], and of whatever
@@ -730,6 +754,7 @@ func (v *Verdict) dissent() error {
 		e = fault.New(fault.Dissent, "rebuilders disagree on plan %s: %s", v.planDigest, v.blocking[0]).
 			With("stage", v.blocking[0].Stage)
 	}
+	e.Err = &dissenting{v}
 	return e.With("contradictions", v.contradictions).
 		WithHint("compare the stage named; a release needs agreement, or a signed waiver of the statement that is wrong")
 }

@@ -593,7 +593,10 @@ func (d *demo) lie(recipes, state string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	_, err = writeStatement(results, plan, found.Plan, "east", statement)
+	if _, err = writeStatement(results, plan, found.Plan, "east", statement); err != nil {
+		return "", err
+	}
+	_, err = writeProvenance(results, plan, "east", key)
 	return results, err
 }
 

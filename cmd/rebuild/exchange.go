@@ -20,7 +20,7 @@ import (
 // merges can not conflict (index.md 8):
 //
 //	<pipeline>/<plan hex>/plan.json
-//	<pipeline>/<plan hex>/<operator>/<payload hex>.dsse.json
+//	<pipeline>/<plan hex>/<operator>/<payload hex>.dsse.json   results and their provenances
 //	<pipeline>/<plan hex>/objects/<hex>.json
 //	<pipeline>/<plan hex>/events.jsonl, head.tlog-proof
 //
@@ -37,7 +37,7 @@ const (
 	// are all in memory when they are judged: several times what the most
 	// statements of usual size have.
 	maxStatementBytes = 512 << 20
-	maxFolders    = 10_000
+	maxFolders        = 10_000
 )
 
 // planFolder returns where statements about a plan belong.
@@ -60,6 +60,63 @@ func writeStatement(results string, plan *attest.Plan, planJSON []byte, operator
 		}
 	}
 	return statement, nil
+}
+
+// writeProvenance adds the SLSA provenance of an operator's results that the
+// signer's key signed, beside each that lacks it, and returns the digests of
+// all by those of the results. A crash after a result was written is made up
+// for by the next call; so is a result from before there were provenances.
+func writeProvenance(results string, plan *attest.Plan, operator string, signer attest.Signer) (map[store.Digest]store.Digest, error) {
+	folder := planFolder(results, plan)
+	root, err := openFolder(folder, fault.Usage)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	files, err := envelopeFiles(root, operator, folder)
+	if err != nil {
+		return nil, err
+	}
+	out := map[store.Digest]store.Digest{}
+	for _, f := range files {
+		raw, err := readBoundedIn(root, f, filepath.Join(folder, f), attest.MaxEnvelope)
+		if err != nil {
+			return nil, err
+		}
+		result, provenance := provenanceOf(plan, operator, raw, signer.Public())
+		if provenance == nil {
+			continue
+		}
+		out[result] = store.DigestOf(provenance)
+		if name := path.Join(operator, out[result].Hex()+attest.EnvelopeSuffix); slices.Contains(files, name) {
+			continue
+		}
+		signed, err := attest.Sign(provenance, signer)
+		if err != nil {
+			return nil, err
+		}
+		if err := writeFile("--out", filepath.Join(folder, operator, out[result].Hex()+attest.EnvelopeSuffix), signed); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// provenanceOf returns the provenance of a result that key signed for the
+// operator, nil of everything else: a provenance is none, nor is a failure.
+func provenanceOf(plan *attest.Plan, operator string, raw []byte, key attest.PublicKey) (result store.Digest, provenance []byte) {
+	e, err := attest.ParseEnvelope("statement", raw)
+	if err != nil {
+		return "", nil
+	}
+	signed, err := e.Verify([]attest.PublicKey{key})
+	if err != nil {
+		return "", nil
+	}
+	if provenance, err = attest.NewProvenanceStatement(plan, signed.Payload()); err != nil {
+		return "", nil
+	}
+	return e.Digest(), provenance
 }
 
 // readResults finds the one plan folder at or below dir and reads it. Its
@@ -164,21 +221,35 @@ func statementFiles(root *os.Root, folder string) ([]string, error) {
 	}
 	var files []string
 	for _, operator := range operators {
-		err := eachEntry(root, operator, folder, func(e fs.DirEntry) error {
-			if !strings.HasSuffix(e.Name(), attest.EnvelopeSuffix) {
-				return nil
-			}
-			if files = append(files, path.Join(operator, e.Name())); len(files) > maxStatements {
-				return fault.New(fault.Structure, "more than %d statements, no more are read", maxStatements).At(folder, 0)
-			}
-			return nil
-		})
+		more, err := envelopeFiles(root, operator, folder)
 		if err != nil {
 			return nil, err
+		}
+		if files = append(files, more...); len(files) > maxStatements {
+			return nil, tooManyStatements(folder)
 		}
 	}
 	slices.Sort(files)
 	return files, nil
+}
+
+// envelopeFiles lists the envelopes in an operator's folder.
+func envelopeFiles(root *os.Root, operator, folder string) ([]string, error) {
+	var files []string
+	err := eachEntry(root, operator, folder, func(e fs.DirEntry) error {
+		if !strings.HasSuffix(e.Name(), attest.EnvelopeSuffix) {
+			return nil
+		}
+		if files = append(files, path.Join(operator, e.Name())); len(files) > maxStatements {
+			return tooManyStatements(folder)
+		}
+		return nil
+	})
+	return files, err
+}
+
+func tooManyStatements(folder string) error {
+	return fault.New(fault.Structure, "more than %d statements, no more are read", maxStatements).At(folder, 0)
 }
 
 // listFolders returns the folders in dir, a path below root, sorted. Hidden

@@ -13,8 +13,8 @@ import (
 	"rebuild/store"
 )
 
-// exchanged returns a copy of a results folder with the statements of north
-// and south, and the plan folder in it.
+// exchanged returns a copy of a results folder with the results of north and
+// south and their provenances, and the plan folder in it.
 func exchanged(t *testing.T, name string) (results, folder string) {
 	t.Helper()
 	results = filepath.Join(t.TempDir(), name)
@@ -35,8 +35,8 @@ func TestResultsFolderWithAnyName(t *testing.T) {
 	for _, name := range []string{"plain", "a[b]", `a*?\b`, "[", "-", " "} {
 		results, _ := exchanged(t, name)
 		_, found, err := readResults(results)
-		if err != nil || len(found.Statements) != 2 {
-			t.Errorf("%q: %d statements, want 2 (%v)", name, len(found.Statements), err)
+		if err != nil || len(found.Statements) != 4 {
+			t.Errorf("%q: %d statements, want 4 (%v)", name, len(found.Statements), err)
 		}
 	}
 }
@@ -121,7 +121,9 @@ func TestLineageReportGoesWithItsStatement(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, s := range found.Statements {
-		named[lineageReportOf(t, s)] = true
+		if report, ok := lineageReportOf(t, s); ok {
+			named[report] = true
+		}
 	}
 	for _, f := range files {
 		hex := strings.TrimSuffix(filepath.Base(f), ".json")
@@ -135,8 +137,9 @@ func TestLineageReportGoesWithItsStatement(t *testing.T) {
 	}
 }
 
-// lineageReportOf returns the hex digest of the report that a statement names.
-func lineageReportOf(t *testing.T, raw []byte) string {
+// lineageReportOf returns the hex digest of the report that a statement names,
+// false for one that is no result.
+func lineageReportOf(t *testing.T, raw []byte) (string, bool) {
 	t.Helper()
 	e, err := attest.ParseEnvelope("statement", raw)
 	if err != nil {
@@ -147,7 +150,8 @@ func lineageReportOf(t *testing.T, raw []byte) string {
 		t.Fatal(err)
 	}
 	var s struct {
-		Predicate struct {
+		PredicateType string `json:"predicateType"`
+		Predicate     struct {
 			Lineage struct {
 				Report store.Digest `json:"report"`
 			} `json:"lineage"`
@@ -156,7 +160,7 @@ func lineageReportOf(t *testing.T, raw []byte) string {
 	if err := json.Unmarshal(signed.Payload(), &s); err != nil {
 		t.Fatal(err)
 	}
-	return s.Predicate.Lineage.Report.Hex()
+	return s.Predicate.Lineage.Report.Hex(), s.PredicateType == attest.PredicateResult
 }
 
 // publicKey is the key of one of the cast.

@@ -177,15 +177,28 @@ func writeOutput(a *app, path string, data []byte) error {
 		_, err := a.stdout.Write(data)
 		return err
 	}
+	return writeNew("--output", path, data)
+}
+
+// writeNew writes a file that must not be there yet, whole or not at all. flag
+// led to it.
+func writeNew(flag, path string, data []byte) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if errors.Is(err, os.ErrExist) {
-		return fault.New(fault.Usage, "%s is there already", path).WithHint("remove it, or write to another file")
+		return thereAlready(path)
 	}
 	if err != nil {
-		return unwritable("--output", err)
+		return unwritable(flag, err)
 	}
 	_, err = f.Write(data)
-	return unwritable("--output", errors.Join(err, f.Close()))
+	if err = errors.Join(err, f.Close()); err != nil {
+		os.Remove(path) // nobody has seen it whole
+	}
+	return unwritable(flag, err)
+}
+
+func thereAlready(path string) error {
+	return fault.New(fault.Usage, "%s is there already", path).WithHint("remove it, or write to another file")
 }
 
 // output is a file to write.

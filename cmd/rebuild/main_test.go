@@ -251,6 +251,9 @@ func scripts(dir string, setup func(*testscript.Env) error) testscript.Params {
 			"log":         writeLog,
 			"forget":      forget,
 			"fifo":        fifo,
+			"payload":     payload,
+			"reveal":      reveal,
+			"unprove":     unprove,
 
 			"damage": damage,
 			"lose":   lose,

@@ -146,8 +146,8 @@ func (a *app) attestCommand() *cobra.Command {
 	return c
 }
 
-// attest signs what a run got, puts it into the results folder, and only then
-// marks the records as covered by it.
+// attest signs what a run got and puts it into the results folder, then the
+// provenance of it, and only then marks the records as covered by it.
 func (a *app) attest(at places, plan *pipeline.Plan, report *pipeline.Report, operator string, signer attest.Signer, out string) (result, error) {
 	if err := pipeline.CheckOperator(at.state, operator); err != nil {
 		return nil, err
@@ -177,10 +177,14 @@ func (a *app) attest(at places, plan *pipeline.Plan, report *pipeline.Report, op
 	if err != nil {
 		return nil, err
 	}
+	provenance, err := writeProvenance(out, &plan.Doc, operator, signer)
+	if err != nil {
+		return nil, err
+	}
 	if err := pipeline.MarkCovered(at.state, report, envelope.Digest(), operator); err != nil {
 		return nil, err
 	}
-	return attestResult{envelope.Digest(), path, plan.Digest, r.Outcome, newKeyResult(signer.Public())}, nil
+	return attestResult{envelope.Digest(), provenance[envelope.Digest()], path, plan.Digest, r.Outcome, newKeyResult(signer.Public())}, nil
 }
 
 func signResult(plan *attest.Plan, r attest.Result, signer attest.Signer) (*attest.Envelope, error) {
@@ -196,11 +200,12 @@ func signResult(plan *attest.Plan, r attest.Result, signer attest.Signer) (*atte
 }
 
 type attestResult struct {
-	Statement store.Digest `json:"statement"`
-	File      string       `json:"file"`
-	Plan      store.Digest `json:"plan"`
-	Outcome   string       `json:"outcome"`
-	Key       keyResult    `json:"key"`
+	Statement  store.Digest `json:"statement"`
+	Provenance store.Digest `json:"provenance,omitempty"` // "" unless built
+	File       string       `json:"file"`
+	Plan       store.Digest `json:"plan"`
+	Outcome    string       `json:"outcome"`
+	Key        keyResult    `json:"key"`
 }
 
 func (r attestResult) Print(out io.Writer) { fmt.Fprintln(out, r.Statement) }
@@ -219,11 +224,16 @@ func (a *app) readPolicy(path string) (*attest.Policy, error) {
 func (a *app) compareCommand() *cobra.Command {
 	var policyFile, at string
 	var states []string
+	vsa := &vsaOptions{}
 	c := a.verb("compare RESULTS", "Judge what rebuilders got by a policy", `  rebuild compare results --policy policy.toml
-  rebuild compare results --policy policy.toml --tree-from north/state --tree-from south/state`, cobra.ExactArgs(1),
+  rebuild compare results --policy policy.toml --tree-from north/state --tree-from south/state
+  rebuild compare results --policy policy.toml --vsa vsa.dsse.json --key verifier.key --verifier us`, cobra.ExactArgs(1),
 		func(_ context.Context, args []string) (result, error) {
 			now, asOf, err := a.judgingTime(at)
 			if err != nil {
+				return nil, err
+			}
+			if err := a.prepareVSA(vsa, asOf); err != nil {
 				return nil, err
 			}
 			policy, err := a.readPolicy(policyFile)
@@ -249,11 +259,13 @@ func (a *app) compareCommand() *cobra.Command {
 			}
 			r := newCompareResult(v, treeStores(append([]string{here.state}, states...)))
 			r.AsOf = asOf
-			return r, v.Err()
+			r.VSA, err = vsa.writeVSA(v.Err(), func() ([]byte, error) { return attest.NewVerdictVSA(policy, v, vsa.by(), now) })
+			return r, a.first(v.Err(), err)
 		})
 	c.Flags().StringVarP(&policyFile, "policy", "p", "", "policy.toml")
 	c.Flags().StringVar(&at, "at", "", atUsage)
 	c.Flags().StringArrayVar(&states, "tree-from", nil, "state root to look for differing trees in, beside --state")
+	vsa.flags(c)
 	return c
 }
 
@@ -293,6 +305,7 @@ type compareResult struct {
 	Statements     []attest.StatementAccount `json:"statements"`
 	Contradictions []attest.Contradiction    `json:"contradictions,omitempty"`
 	Shortfalls     []attest.Shortfall        `json:"shortfalls,omitempty"`
+	VSA            *vsaResult                `json:"vsa,omitempty"`
 	Difference     *difference               `json:"first_difference,omitempty"`
 	Log            *attest.LogAccount        `json:"log,omitempty"`
 }
@@ -353,6 +366,7 @@ func (r compareResult) Print(out io.Writer) {
 	for _, s := range r.Shortfalls {
 		fmt.Fprintf(out, "  %s\n", s)
 	}
+	r.VSA.Print(out)
 }
 
 // short abbreviates a digest for tables, where the full one stands elsewhere.
@@ -364,7 +378,7 @@ func short(d store.Digest) string {
 }
 
 func (a *app) verifyCommand() *cobra.Command {
-	o := verifyOptions{}
+	o := verifyOptions{vsa: &vsaOptions{}}
 	c := a.verb("verify BUNDLE|FOLDER [NAME[@VERSION]]", "Judge a release offline, with one file and one policy",
 		`  rebuild verify sha256sum-1.0.0.rbundle --policy policy.toml sha256sum@1.0.0
   rebuild verify sha256sum-1.0.0.rbundle --policy policy.toml --artifact sha256sum-1.0.0.tar
@@ -376,6 +390,7 @@ func (a *app) verifyCommand() *cobra.Command {
 	f.StringVar(&o.index, "index", "", "index folder whose entry must name this release")
 	f.StringVar(&o.at, "at", "", atUsage)
 	f.Bool("offline", true, "a bundle is always judged offline")
+	o.vsa.flags(c)
 	return c
 }
 
@@ -384,6 +399,7 @@ type verifyOptions struct {
 	artifacts []string
 	index     string
 	at        string
+	vsa       *vsaOptions
 }
 
 func (a *app) verify(o verifyOptions, file string, reference []string) (result, error) {
@@ -393,6 +409,9 @@ func (a *app) verify(o verifyOptions, file string, reference []string) (result, 
 	}
 	if isFolder(file) {
 		return a.verifyFolder(o, file, reference, now)
+	}
+	if err := a.prepareVSA(o.vsa, asOf); err != nil {
+		return nil, err
 	}
 	expect, err := expectation(reference, o.artifacts)
 	defer closeFiles(expect)
@@ -412,9 +431,11 @@ func (a *app) verify(o verifyOptions, file string, reference []string) (result, 
 	if err != nil {
 		return nil, err
 	}
+	summarise := func() ([]byte, error) { return attest.NewReleaseVSA(policy, b, o.vsa.by(), now) }
 	account, err := attest.Verify(policy, b, expect, now)
 	if err != nil {
-		return nil, err
+		_, unwritten := o.vsa.writeVSA(err, summarise)
+		return nil, a.first(err, unwritten)
 	}
 	if o.index != "" {
 		if err := a.verifyEntry(policy, b, account, o.index, now); err != nil {
@@ -425,7 +446,8 @@ func (a *app) verify(o verifyOptions, file string, reference []string) (result, 
 	if asOf != "" {
 		account.Notes = append(account.Notes, "judged as of "+asOf+", not now")
 	}
-	return verifyResult{account}, nil
+	written, err := o.vsa.writeVSA(nil, summarise)
+	return verifyResult{account, written}, err
 }
 
 // expectation says what the bundle must be about: a name, if one is given, and
@@ -464,7 +486,10 @@ func closeFiles(e attest.Expect) {
 	}
 }
 
-type verifyResult struct{ *attest.Account }
+type verifyResult struct {
+	*attest.Account
+	VSA *vsaResult `json:"vsa,omitempty"`
+}
 
 func (r verifyResult) Print(out io.Writer) {
 	for _, line := range r.Lines() {
@@ -472,6 +497,7 @@ func (r verifyResult) Print(out io.Writer) {
 			fmt.Fprintln(out, line[:len(line)-len(kept)]+oneLine(kept))
 		}
 	}
+	r.VSA.Print(out)
 }
 
 func (a *app) doctorCommand() *cobra.Command {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -213,7 +215,7 @@ func release(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // statement OPERATOR sets $STATEMENT to the digest of the operator's only
-// statement in results.
+// result in results.
 func statement(ts *testscript.TestScript, neg bool, args []string) {
 	name, ok := strings.CutSuffix(filepath.Base(statementFile(ts, args)), attest.EnvelopeSuffix)
 	if neg || !ok {
@@ -222,8 +224,8 @@ func statement(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("STATEMENT", "sha256:"+name)
 }
 
-// spoil OPERATOR replaces the operator's only statement in results by what is
-// no envelope.
+// spoil OPERATOR replaces the operator's only result in results by what is no
+// envelope.
 func spoil(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(statementFile(ts, args), []byte("{}"), 0o644))
 }
@@ -232,12 +234,72 @@ func statementFile(ts *testscript.TestScript, args []string) string {
 	if len(args) != 1 {
 		ts.Fatalf("usage: OPERATOR")
 	}
-	files, err := filepath.Glob(filepath.Join(ts.MkAbs("results"), "*", "*", args[0], "*"+attest.EnvelopeSuffix))
-	ts.Check(err)
+	files := statementsOf(ts, args[0], attest.PredicateResult)
 	if len(files) != 1 {
-		ts.Fatalf("%d statements of %s", len(files), args[0])
+		ts.Fatalf("%d results of %s", len(files), args[0])
 	}
 	return files[0]
+}
+
+// statementsOf returns the files in results with an operator's statements of
+// one predicate type.
+func statementsOf(ts *testscript.TestScript, operator, predicateType string) []string {
+	files, err := filepath.Glob(filepath.Join(ts.MkAbs("results"), "*", "*", operator, "*"+attest.EnvelopeSuffix))
+	ts.Check(err)
+	return slices.DeleteFunc(files, func(file string) bool {
+		return !bytes.Contains(payloadOf(ts, file), []byte(`"predicateType":"`+predicateType+`"`))
+	})
+}
+
+// payloadOf returns what an envelope says, unverified.
+func payloadOf(ts *testscript.TestScript, file string) []byte {
+	var e struct {
+		Payload []byte `json:"payload"`
+	}
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(file)), &e))
+	return e.Payload
+}
+
+// payload FILE TO writes the payload of an envelope to a file, for grep and cmp;
+// of an OPERATOR instead of FILE its only result's.
+func payload(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: payload FILE|OPERATOR TO")
+	}
+	file := args[0]
+	if !strings.HasSuffix(file, ".json") {
+		file = statementFile(ts, args[:1])
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), payloadOf(ts, file), 0o644))
+}
+
+// unprove OPERATOR takes the provenances of the operator's results out of
+// results, as a crash would between the two. With "!" it wants none to be there.
+func unprove(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 1 {
+		ts.Fatalf("usage: [!] unprove OPERATOR")
+	}
+	files := statementsOf(ts, args[0], attest.PredicateProvenance)
+	if neg != (len(files) == 0) {
+		ts.Fatalf("%d provenances of %s", len(files), args[0])
+	}
+	for _, f := range files {
+		ts.Check(os.Remove(f))
+	}
+}
+
+// reveal OPERATOR BUNDLE adds the operator's only result in results to the
+// evidence in a bundle.
+func reveal(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: reveal OPERATOR BUNDLE")
+	}
+	b, err := attest.OpenBundle(args[1], []byte(ts.ReadFile(args[1])))
+	ts.Check(err)
+	b.Builds[0].Statements = append(b.Builds[0].Statements, []byte(ts.ReadFile(statementFile(ts, args[:1]))))
+	data, err := b.Encode()
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), data, 0o644))
 }
 
 // fifo FILE makes a pipe that nobody writes to.

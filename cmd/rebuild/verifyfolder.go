@@ -93,8 +93,8 @@ func (r folderResult) Print(out io.Writer) {
 // error of the first in the order of their names, and if there is none: nothing
 // that was looked at is not the same as nothing that is wrong.
 func (a *app) verifyFolder(o verifyOptions, dir string, reference []string, now time.Time) (result, error) {
-	if len(reference) > 0 || len(o.artifacts) > 0 || o.index != "" {
-		return nil, fault.New(fault.Usage, "%s is a folder, and a name, --artifact and --index are about one bundle", dir).
+	if len(reference) > 0 || len(o.artifacts) > 0 || o.index != "" || o.vsa.file != "" {
+		return nil, fault.New(fault.Usage, "%s is a folder, and a name, --artifact, --index and --vsa are about one bundle", dir).
 			WithHint("name the bundle, such as %s", filepath.Join(dir, "NAME-VERSION"+bundleSuffix))
 	}
 	policy, err := a.readPolicy(o.policy)

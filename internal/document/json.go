@@ -97,6 +97,21 @@ func decode(file string, data []byte, v any) error {
 	return checkComplete(file, data, v)
 }
 
+// DecodeForeign reads JSON in a format that others define, whose rule is to
+// pass over what one does not know. What has two readings is refused here too:
+// duplicate members, bytes that are not UTF-8, more than one value. The caller
+// has bounded its size and checks what must be there.
+func DecodeForeign(file string, data []byte, v any) error {
+	if err := json.Unmarshal(data, v); err != nil {
+		var syntactic *jsontext.SyntacticError
+		if errors.As(err, &syntactic) {
+			return fault.New(fault.Parse, "%w", err).At(file, 0)
+		}
+		return fault.New(fault.Structure, "%s", describe(err)).At(file, 0)
+	}
+	return nil
+}
+
 // checkComplete refuses a document without one of its fields or with an empty
 // optional one: written again, it would be other bytes. data is canonical, so
 // what equals it is too.
