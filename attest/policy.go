@@ -21,6 +21,7 @@ import (
 type Policy struct {
 	doc       policyDoc
 	digest    store.Digest
+	image     []byte                 // canonical JSON
 	expires   time.Time              // zero: never
 	operators map[string][]policyKey // those reachable from the quorum
 	owner     map[PublicKey]string   // operator of a key, reachable or not
@@ -148,6 +149,7 @@ func LoadPolicy(file string, data []byte) (*Policy, error) {
 		return nil, err
 	}
 	l.src, l.p.digest = src, store.DigestOf(src.Image())
+	l.p.image = src.Image()
 	l.load()
 	if err := l.result(); err != nil {
 		return nil, err

@@ -594,7 +594,7 @@ func (j *judge) vote() {
 		if a.Outputs != "" && a.Why == "" {
 			a.Counted = a.Outputs == leading
 			if !a.Counted {
-				a.Why = "votes for another value"
+				a.Why = otherValue
 			}
 		}
 		a.Provenance = j.v.provenance[a.Statement]

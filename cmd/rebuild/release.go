@@ -449,7 +449,7 @@ func (a *app) publish(o *releaseOptions, d *draft, signed []byte) (result, error
 		return nil, err
 	}
 	r := newReleaseResult(publication.Release(), o)
-	var indexKey *attest.PrivateKey
+	var indexKey attest.Signer
 	if o.index != "" {
 		if indexKey, err = a.readKey(o.indexKey); err != nil {
 			return nil, err
@@ -496,7 +496,7 @@ func (d *draft) writeFiles(r releaseResult, files ...output) error {
 
 // admit refuses what the index would refuse at the end, before anything is
 // written for it. It writes nothing.
-func (a *app) admit(dir string, p *attest.Publication, policy *attest.Policy, key *attest.PrivateKey) error {
+func (a *app) admit(dir string, p *attest.Publication, policy *attest.Policy, key attest.Signer) error {
 	if _, err := policy.IndexKey(key.Public().ID(), a.now()); err != nil {
 		return err
 	}
@@ -512,7 +512,7 @@ func (a *app) admit(dir string, p *attest.Publication, policy *attest.Policy, ke
 }
 
 // enter publishes in the index, and makes it first if it is missing.
-func (a *app) enter(dir string, p *attest.Publication, policy *attest.Policy, key *attest.PrivateKey) error {
+func (a *app) enter(dir string, p *attest.Publication, policy *attest.Policy, key attest.Signer) error {
 	missing, err := noIndex(dir)
 	if err != nil {
 		return err

@@ -25,6 +25,7 @@ type app struct {
 	dir      string // folder of pipeline.toml, or "builtin"
 	runc     string
 	progress string
+	keys     keyring
 
 	command string // what was run, for the envelope
 	result  result
@@ -73,9 +74,10 @@ func (a *app) rootCommand() *cobra.Command {
 	f.StringVar(&a.runc, "runc", a.getenv("REBUILD_RUNC"), "runc to run stages with (default: the embedded one)")
 	root.AddCommand(
 		a.initCommand(), a.planCommand(), a.lockCommand(), a.fetchCommand(), a.runCommand(),
-		a.keyCommand(), a.attestCommand(), a.compareCommand(), a.releaseCommand(), a.indexCommand(), a.verifyCommand(),
+		a.keyCommand(), a.policyCommand(), a.attestCommand(), a.compareCommand(), a.releaseCommand(), a.indexCommand(), a.verifyCommand(),
 		a.bootstrapCommand(), a.storeCommand(), a.demoCommand(), a.doctorCommand(), a.versionsCommand(), a.versionCommand(),
 	)
+	a.keys.flags(root)
 	refuseUnknown(root)
 	fitHelp(root)
 	return root

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"rebuild/attest"
 	"rebuild/engine"
@@ -20,107 +19,7 @@ import (
 	"rebuild/store"
 )
 
-// The commands of trust: keys, statements, the verdict over them.
-
-func (a *app) keyCommand() *cobra.Command {
-	c := &cobra.Command{Use: "key", Short: "Make and show signing keys"}
-	var encrypt bool
-	var comment string
-	make := a.verb("new FILE", "Make an ed25519 key in an OpenSSH key file", `  rebuild key new north.key
-  rebuild key new --passphrase north.key`, cobra.ExactArgs(1), func(_ context.Context, args []string) (result, error) {
-		k, err := attest.NewPrivateKey(a.random)
-		if err != nil {
-			return nil, err
-		}
-		var secret []byte
-		if encrypt {
-			if secret, err = a.newPassphrase(); err != nil {
-				return nil, err
-			}
-		}
-		if err := attest.WritePrivateKey(args[0], k, comment, secret); err != nil {
-			return nil, err
-		}
-		return newKeyResult(k.Public()), nil
-	})
-	make.Flags().BoolVar(&encrypt, "passphrase", false, "encrypt the file; the passphrase is asked on the terminal")
-	make.Flags().StringVar(&comment, "comment", "", "comment in the file")
-	show := a.verb("show FILE", "Print a key's public half", `  rebuild key show north.key
-  rebuild key show --json north.key`, cobra.ExactArgs(1), func(_ context.Context, args []string) (result, error) {
-		k, err := a.readKey(args[0])
-		if err != nil {
-			return nil, err
-		}
-		return newKeyResult(k.Public()), nil
-	})
-	c.AddCommand(make, show)
-	return c
-}
-
-// keyResult prints the text that goes into policy.toml.
-type keyResult struct {
-	Key         string       `json:"key"`
-	KeyID       attest.KeyID `json:"key_id"`
-	Fingerprint string       `json:"fingerprint"`
-}
-
-func newKeyResult(k attest.PublicKey) keyResult {
-	return keyResult{k.String(), k.ID(), k.Fingerprint()}
-}
-
-func (r keyResult) Print(out io.Writer) { fmt.Fprintln(out, r.Key) }
-
-// readKey reads a private key, asking for its passphrase if it has one.
-func (a *app) readKey(path string) (*attest.PrivateKey, error) {
-	return attest.ReadPrivateKey(path, func() ([]byte, error) {
-		return a.passphrase("passphrase of " + path + ": ")
-	})
-}
-
-func (a *app) readKeys(paths []string) ([]attest.Signer, error) {
-	var signers []attest.Signer
-	for _, p := range paths {
-		k, err := a.readKey(p)
-		if err != nil {
-			return nil, err
-		}
-		for _, other := range signers {
-			if other.Public() == k.Public() {
-				return nil, fault.New(fault.Usage, "%s holds a key that was given before", p).WithHint("give each key once")
-			}
-		}
-		signers = append(signers, k)
-	}
-	if len(signers) == 0 {
-		return nil, fault.New(fault.Usage, "no key to sign with").WithHint("give --key FILE, once for each key")
-	}
-	return signers, nil
-}
-
-func (a *app) passphrase(prompt string) ([]byte, error) {
-	if !term.IsTerminal(int(a.stdin.Fd())) {
-		return nil, fault.New(fault.Usage, "the key is encrypted and there is no terminal to ask on")
-	}
-	fmt.Fprint(a.stderr, prompt)
-	secret, err := term.ReadPassword(int(a.stdin.Fd()))
-	fmt.Fprintln(a.stderr)
-	return secret, err
-}
-
-func (a *app) newPassphrase() ([]byte, error) {
-	first, err := a.passphrase("new passphrase: ")
-	if err != nil {
-		return nil, err
-	}
-	again, err := a.passphrase("once more: ")
-	if err == nil && string(first) != string(again) {
-		err = fault.New(fault.Usage, "the passphrases differ")
-	}
-	if err == nil && len(first) == 0 {
-		err = fault.New(fault.Usage, "the passphrase is empty").WithHint("leave --passphrase out for a key without one")
-	}
-	return first, err
-}
+// The commands of trust: statements, the verdict over them.
 
 func (a *app) attestCommand() *cobra.Command {
 	var key, operator, out, platform string

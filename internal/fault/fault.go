@@ -55,6 +55,7 @@ const (
 
 	Stale       Code = "STALE"
 	Unwitnessed Code = "UNWITNESSED"
+	Rollback    Code = "ROLLBACK"
 
 	NotDeterministic Code = "NOT_DETERMINISTIC"
 	StageFailed      Code = "STAGE_FAILED"
@@ -85,7 +86,7 @@ var exits = map[Code]int{
 	SignatureInvalid: 11, SignatureUnsupported: 11, KeyUnknown: 11, KeyExpired: 11, KeyWeak: 11, OwnerChanged: 11,
 	CksumMismatch: 12, TreeMismatch: 12, SnapshotMismatch: 12, EventsMismatch: 12, EvidenceMismatch: 12, SourceMismatch: 12,
 	FileHash: 13, FileMissing: 13, FileExtra: 13,
-	QuorumPending: 14, Stale: 15, Unwitnessed: 15, Dissent: 16,
+	QuorumPending: 14, Rollback: 15, Stale: 15, Unwitnessed: 15, Dissent: 16,
 	NotDeterministic: 17, StageFailed: 18, PolicyDenied: 19,
 	LockDrift: 21, LockMissing: 21,
 	SchemaUnsupported: 30, Parse: 31, Structure: 31, Semantic: 31,
