@@ -3,6 +3,7 @@ package attest
 import (
 	"bytes"
 	"crypto/ed25519"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
 	"errors"
@@ -84,13 +85,13 @@ func (k PublicKey) check() error {
 	slices.Reverse(le[:])
 	y := new(big.Int).SetBytes(le[:])
 	if y.Cmp(curve.p) >= 0 {
-		return fault.New(fault.KeyWeak, "public key %s is not in canonical form", k)
+		return fault.New(fault.KeyWeak, "public key %s (%s) is not in canonical form", k, k.Fingerprint())
 	}
 	one := big.NewInt(1)
 	for _, low := range []*big.Int{new(big.Int), one, curve.y8} {
 		negated := new(big.Int).Sub(curve.p, low)
 		if y.Cmp(low) == 0 || y.Cmp(negated) == 0 {
-			return fault.New(fault.KeyWeak, "public key %s has small order, anyone can sign for it", k)
+			return fault.New(fault.KeyWeak, "public key %s (%s) has small order, anyone can sign for it", k, k.Fingerprint())
 		}
 	}
 	// x^2 = (y^2-1)/(d y^2+1) has a root exactly if the product has one.
@@ -98,7 +99,7 @@ func (k PublicKey) check() error {
 	u := new(big.Int).Sub(y2, one)
 	v := new(big.Int).Add(new(big.Int).Mul(curve.d, y2), one)
 	if big.Jacobi(u.Mul(u, v).Mod(u, curve.p), curve.p) != 1 {
-		return fault.New(fault.KeyWeak, "public key %s is not a point of the curve", k)
+		return fault.New(fault.KeyWeak, "public key %s (%s) is not a point of the curve", k, k.Fingerprint())
 	}
 	return nil
 }
@@ -142,8 +143,8 @@ const maxKeyFile = 64 << 10
 
 // ReadPrivateKey reads an OpenSSH key file. It refuses a file that group or
 // others can read (KEY_WEAK) and any other kind of key
-// (SIGNATURE_UNSUPPORTED). passphrase is called only for an encrypted key;
-// nil means that there is none to give.
+// (SIGNATURE_UNSUPPORTED). passphrase is called only for an encrypted key, and
+// what it returns is overwritten; nil means that there is none to give.
 func ReadPrivateKey(path string, passphrase func() ([]byte, error)) (*PrivateKey, error) {
 	text, err := readPrivateFile(path)
 	if err != nil {
@@ -160,6 +161,11 @@ func ReadPrivateKey(path string, passphrase func() ([]byte, error)) (*PrivateKey
 			return nil, perr
 		}
 		raw, err = ssh.ParseRawPrivateKeyWithPassphrase(text, secret)
+		clear(secret)
+		if errors.Is(err, x509.IncorrectPasswordError) {
+			return nil, fault.New(fault.Usage, "the passphrase does not open the key").At(path, 0).
+				WithHint("give the passphrase that the key was encrypted with")
+		}
 	}
 	if err != nil {
 		return nil, fault.New(fault.Parse, "not a readable OpenSSH key file: %w", err).At(path, 0)

@@ -94,13 +94,13 @@ func TestPrivateKeyFiles(t *testing.T) {
 			if st.Mode().Perm() != 0o600 {
 				t.Errorf("mode %04o", st.Mode().Perm())
 			}
-			got, err := attest.ReadPrivateKey(path, func() ([]byte, error) { return passphrase, nil })
+			got, err := attest.ReadPrivateKey(path, func() ([]byte, error) { return bytes.Clone(passphrase), nil })
 			must(t, err)
 			if got.Public() != k.Public() {
 				t.Error("another key came back")
 			}
 			code(t, attest.WritePrivateKey(path, attesttest.Key("south"), "", nil), fault.Usage)
-			again, err := attest.ReadPrivateKey(path, func() ([]byte, error) { return passphrase, nil })
+			again, err := attest.ReadPrivateKey(path, func() ([]byte, error) { return bytes.Clone(passphrase), nil })
 			must(t, err)
 			if again.Public() != k.Public() {
 				t.Error("the key was replaced")
@@ -109,7 +109,7 @@ func TestPrivateKeyFiles(t *testing.T) {
 				_, err = attest.ReadPrivateKey(path, nil)
 				code(t, err, fault.Usage)
 				_, err = attest.ReadPrivateKey(path, func() ([]byte, error) { return []byte("guess"), nil })
-				code(t, err, fault.Parse)
+				code(t, err, fault.Usage)
 				no := errors.New("no terminal")
 				if _, err = attest.ReadPrivateKey(path, func() ([]byte, error) { return nil, no }); !errors.Is(err, no) {
 					t.Error(err)

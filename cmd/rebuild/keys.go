@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"crypto/x509"
@@ -161,7 +162,7 @@ func (a *app) nextPassphrase() ([]byte, error) {
 		a.keys.passphrases = bufio.NewReaderSize(f, maxPassphrase+1)
 	}
 	line, err := a.keys.passphrases.ReadSlice('\n')
-	secret := []byte(strings.TrimSuffix(string(line), "\n"))
+	secret := bytes.Clone(bytes.TrimSuffix(line, []byte("\n")))
 	switch {
 	case errors.Is(err, bufio.ErrBufferFull), len(secret) > maxPassphrase:
 		return nil, fault.New(fault.Usage, "a line of --passphrase-fd has more than %d bytes", maxPassphrase)
@@ -233,7 +234,9 @@ func (a *app) keyNewCommand() *cobra.Command {
 				return nil, err
 			}
 		}
-		if err := attest.WritePrivateKey(args[0], k, comment, secret); err != nil {
+		err = attest.WritePrivateKey(args[0], k, comment, secret)
+		clear(secret)
+		if err != nil {
 			return nil, err
 		}
 		return a.shown(k.Public(), form, comment), nil

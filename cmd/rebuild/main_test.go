@@ -255,6 +255,10 @@ func scripts(dir string, setup func(*testscript.Env) error) testscript.Params {
 			"reveal":      reveal,
 			"unprove":     unprove,
 
+			"agent":       sshAgent,
+			"fill":        fill,
+			"fingerprint": fingerprint,
+
 			"damage": damage,
 			"lose":   lose,
 			"swap":   swap,
