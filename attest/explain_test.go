@@ -297,3 +297,60 @@ func TestKeyAccounts(t *testing.T) {
 		t.Errorf("%+v", later)
 	}
 }
+
+// What an explanation says would complete the quorum does so when it comes, and
+// any part of it does not: through statements and Judge, not through the search.
+func TestExplanationComesTrue(t *testing.T) {
+	w := attesttest.New(t)
+	names := []string{"north", "south", "east", "west", "moon"}
+	w.PolicyTOML = groupPolicy(`groups.eu = { need = 2, of = ["north", "south", "moon"] }
+groups.main = { need = 2, of = ["eu", "east", "west"] }`, names, []string{"x", "x", "y", "x", "y"}, "diversity = { site = 2, kernel = 2, cpu_vendor = 2 }")
+	policy := w.LoadPolicy()
+	statement := map[string][]byte{}
+	for _, name := range names {
+		statement[name] = w.Statement(name, func(r *attest.Result) {
+			if name == "south" {
+				r.Environment.Kernel = "6.north" // brings nothing new
+			}
+		})
+	}
+	judge := func(voters []string) *attest.Verdict {
+		var statements [][]byte
+		for _, name := range voters {
+			statements = append(statements, statement[name])
+		}
+		v, err := attest.Judge(policy, w.Plan, statements, nil, nil, attesttest.Now)
+		must(t, err)
+		return v
+	}
+	tried := 0
+	for set := range 1 << len(names) {
+		var voters []string
+		for i, name := range names {
+			if set>>i&1 == 1 {
+				voters = append(voters, name)
+			}
+		}
+		v := judge(voters)
+		e, err := attest.Explain(policy, v, attesttest.Now)
+		must(t, err)
+		if (len(e.Now.Further.Sets) == 0) != (v.State() == attest.StateMet) {
+			t.Errorf("%v: %s, %+v", voters, v.State(), e.Now)
+		}
+		for _, more := range e.Now.Further.Sets {
+			tried++
+			if got := judge(slices.Concat(voters, more)).State(); got != attest.StateMet {
+				t.Errorf("%v and then %v: %s", voters, more, got)
+			}
+			for i := range more {
+				less := slices.Delete(slices.Clone(more), i, i+1)
+				if judge(slices.Concat(voters, less)).State() == attest.StateMet {
+					t.Errorf("%v and then %v is enough without %s", voters, more, more[i])
+				}
+			}
+		}
+	}
+	if tried < 30 {
+		t.Errorf("only %d sets tried", tried)
+	}
+}

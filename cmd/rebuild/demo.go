@@ -585,7 +585,7 @@ func (d *demo) lie(recipes, state string) (string, error) {
 	if r.Lineage, err = lineageOf(at, changed, report); err != nil {
 		return "", err
 	}
-	key, err := d.a.readKey(d.path("home", "east.key"))
+	key, err := d.a.openKey(d.path("home", "east.key"))
 	if err != nil {
 		return "", err
 	}
