@@ -26,7 +26,7 @@ var meanings = map[int]string{
 	12:  "content is not what its hash says",
 	13:  "files are missing, changed or too many",
 	14:  "too few rebuilders agree so far",
-	15:  "the log can not vouch for this",
+	15:  "the log, or a newer document, says otherwise",
 	16:  "rebuilders disagree",
 	17:  "a repeated build gave something else",
 	18:  "a stage failed",
