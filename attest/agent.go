@@ -161,14 +161,11 @@ func agentPublicKey(k *agent.Key) (PublicKey, error) {
 	if err != nil {
 		return PublicKey{}, fault.New(fault.Structure, "key %s in the ssh-agent: %w", ssh.FingerprintSHA256(k), err)
 	}
-	crypto, ok := parsed.(ssh.CryptoPublicKey)
-	if !ok || parsed.Type() != ssh.KeyAlgoED25519 {
-		return PublicKey{}, fault.New(fault.SignatureUnsupported, "key %s in the ssh-agent is %.60s, not what it is listed as", ssh.FingerprintSHA256(k), parsed.Type())
+	if parsed.Type() != ssh.KeyAlgoED25519 {
+		return PublicKey{}, fault.New(fault.SignatureUnsupported, "key %s in the ssh-agent is %.60s, not the %s that it is listed as",
+			ssh.FingerprintSHA256(k), parsed.Type(), k.Format).WithHint("use another agent; this one misnames its keys")
 	}
-	raw, ok := crypto.CryptoPublicKey().(ed25519.PublicKey)
-	if !ok {
-		return PublicKey{}, fault.New(fault.SignatureUnsupported, "key %s in the ssh-agent is not ed25519", ssh.FingerprintSHA256(k))
-	}
+	raw := parsed.(ssh.CryptoPublicKey).CryptoPublicKey().(ed25519.PublicKey) // which the type says
 	key := PublicKey(raw)
 	if err := key.check(); err != nil {
 		return PublicKey{}, fault.New(fault.CodeOf(err), "key %s in the ssh-agent: %w", ssh.FingerprintSHA256(k), err)

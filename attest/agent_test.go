@@ -156,6 +156,15 @@ func TestAgentKeyIsChosenExactly(t *testing.T) {
 	wantAgentError(t, err, fault.Usage, "holds no key, or is locked")
 }
 
+// skBlob is a security key as ssh writes it.
+func skBlob(point attest.PublicKey) []byte {
+	return ssh.Marshal(struct {
+		Name        string
+		Key         []byte
+		Application string
+	}{ssh.KeyAlgoSKED25519, point[:], "ssh:"})
+}
+
 // shows is an agent that lists what it is told to.
 type shows struct {
 	agent.Agent
@@ -172,12 +181,7 @@ func TestAgentKeysOfOtherTypesAreRefused(t *testing.T) {
 	other := keyringOf(t, rsaKey(t), ec)
 	held, err := other.List()
 	must(t, err)
-	point := attesttest.Key("north").Public()
-	sk := &agent.Key{Format: ssh.KeyAlgoSKED25519, Blob: ssh.Marshal(struct {
-		Name        string
-		Key         []byte
-		Application string
-	}{ssh.KeyAlgoSKED25519, point[:], "ssh:"})}
+	sk := &agent.Key{Format: ssh.KeyAlgoSKED25519, Blob: skBlob(attesttest.Key("north").Public())}
 	cert := &agent.Key{Format: ssh.CertAlgoED25519v01, Blob: []byte("certificate")}
 	for _, k := range append(held, sk, cert) {
 		a := shows{agent.NewKeyring(), []*agent.Key{k}}
@@ -205,6 +209,9 @@ func TestAgentKeysThatAreNotWhatTheyAreCalled(t *testing.T) {
 		}{ssh.KeyAlgoED25519, point})
 	}
 	_, err = attest.NewAgentSigner(called(ring[0].Blob), "")
+	code(t, err, fault.SignatureUnsupported)
+	point := attesttest.Key("north").Public()
+	_, err = attest.NewAgentSigner(called(skBlob(point)), "")
 	code(t, err, fault.SignatureUnsupported)
 	_, err = attest.NewAgentSigner(called([]byte("garbage")), "")
 	code(t, err, fault.Structure)
@@ -237,10 +244,10 @@ func (l lyingAgent) SignWithFlags(k ssh.PublicKey, data []byte, _ agent.Signatur
 // accepts, or what was meant for another purpose.
 func TestLyingAgent(t *testing.T) {
 	honest := keyringOf(t, sshKey("north"), sshKey("south"))
-	_, err := honest.List()
-	must(t, err)
 	north, south := attesttest.Key("north"), attesttest.Key("south")
 	sign := func(k *attest.PrivateKey, m []byte) []byte { sig, _ := k.Sign(m); return sig }
+	reasons := map[string]string{"a security key's form": "signed with \"sk-", "no form": "signed with \"\"", "more behind it": "of 65 bytes",
+		"too long": "of 65 bytes", "too short": "of 63 bytes", "nothing": "of 0 bytes", "another message": "did not make", "another key": "did not make"}
 	for name, lie := range map[string]func(ssh.PublicKey, []byte) (*ssh.Signature, error){
 		"another message": func(_ ssh.PublicKey, m []byte) (*ssh.Signature, error) {
 			return &ssh.Signature{Format: ssh.KeyAlgoED25519, Blob: sign(north, append([]byte("x"), m...))}, nil
@@ -270,9 +277,10 @@ func TestLyingAgent(t *testing.T) {
 		s, err := attest.NewAgentSigner(overSocket(t, lyingAgent{honest, lie}), north.Public().Fingerprint())
 		must(t, err)
 		sig, err := s.Sign([]byte("message"))
-		if fault.CodeOf(err) != fault.SignatureInvalid || sig != nil {
-			t.Errorf("%s: %x, %v", name, sig, err)
+		if sig != nil {
+			t.Errorf("%s: %x", name, sig)
 		}
+		wantAgentError(t, err, fault.SignatureInvalid, reasons[name])
 	}
 	refuses := lyingAgent{honest, func(ssh.PublicKey, []byte) (*ssh.Signature, error) { return nil, errors.New("no") }}
 	s, err := attest.NewAgentSigner(overSocket(t, refuses), north.Public().String())

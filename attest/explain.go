@@ -208,10 +208,12 @@ func (p *Policy) allLeastSets(have []ballot, open []string) [][]string {
 }
 
 // someLeastSets takes operators away as long as the rest is enough, beginning
-// with each of them once.
+// with another one each time; of a great many operators only a few times.
 func (p *Policy) someLeastSets(have []ballot, open []string) [][]string {
 	var found [][]string
-	for first := range open {
+	starts := min(MaxSets, max(1, 4096/len(open)))
+	for start := range starts {
+		first := start * len(open) / starts
 		set := slices.Clone(open)
 		for i := range open {
 			without := slices.DeleteFunc(slices.Clone(set), func(s string) bool { return s == open[(first+i)%len(open)] })
