@@ -1,7 +1,6 @@
 package attest
 
 import (
-	"crypto/ed25519"
 	"time"
 
 	"rebuild/internal/document"
@@ -100,19 +99,3 @@ func Forge(payload []byte, change func(*Release)) ([]byte, error) {
 	}
 	return encodeStatement(document.Release.MaxBytes, PredicateRelease, r.subjects(), r)
 }
-
-// Raw returns a key as other programs hold it, for tests that
-// give one to an agent.
-func (k *PrivateKey) Raw() ed25519.PrivateKey { return k.key }
-
-// Verifies is the check that every signature goes through.
-func (k PublicKey) Verifies(message, sig []byte) bool { return k.verifies(message, sig) }
-
-// AllLeastSets are the sets that an explanation chooses from.
-func (p *Policy) AllLeastSets(open []string) [][]string { return p.allLeastSets(nil, open) }
-
-// LeastSets are those that an explanation lists.
-func (p *Policy) LeastSets(open []string) Sets { return p.leastSets(nil, open) }
-
-// Enough puts a set of operators to the evaluator.
-func (p *Policy) Enough(operators []string) bool { return p.enough(nil, operators) }
