@@ -1,6 +1,7 @@
 package attest_test
 
 import (
+	"encoding/base64"
 	"fmt"
 	"math/bits"
 	"slices"
@@ -352,5 +353,36 @@ groups.main = { need = 2, of = ["eu", "east", "west"] }`, names, []string{"x", "
 	}
 	if tried < 30 {
 		t.Errorf("only %d sets tried", tried)
+	}
+}
+
+// noteKey is the key of a name as a signed note has it.
+func noteKey(name string) string {
+	k := attesttest.Key(name).Public()
+	return name + "+00000000+" + base64.StdEncoding.EncodeToString(append([]byte{1}, k[:]...))
+}
+
+// The keys of a log and its witnesses are named like all others.
+func TestExplainLog(t *testing.T) {
+	p := attesttest.New(t).LoadPolicy().WithLog("log.example", noteKey("log.example"), "", 1, noteKey("w1"), noteKey("w2"), "no key at all")
+	e, err := attest.Explain(p, nil, attesttest.Now)
+	must(t, err)
+	all := strings.Join(e.Lines(), "\n")
+	fp := func(name string) string { return attesttest.Key(name).Public().Fingerprint() }
+	for _, want := range []string{
+		"from log log.example (key " + fp("log.example") + "), whose head is at most 24h old", "1 of 3 witnesses have signed that head",
+	} {
+		if !strings.Contains(all, want) {
+			t.Errorf("no %q in\n%s", want, all)
+		}
+	}
+	var named []string
+	for _, k := range p.Keys(attesttest.Now) {
+		if k.Role == attest.RoleLog || k.Role == attest.RoleWitness {
+			named = append(named, k.String())
+		}
+	}
+	if want := []string{"log log.example " + fp("log.example"), "witness w1 " + fp("w1"), "witness w2 " + fp("w2"), "witness no key at all no key at all"}; !slices.Equal(named, want) {
+		t.Errorf("%q", named)
 	}
 }

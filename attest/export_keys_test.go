@@ -1,11 +1,14 @@
 package attest
 
-import "crypto/ed25519"
+import (
+	"crypto/ed25519"
+
+	"rebuild/internal/document"
+)
 
 // What the tests of keys and explanations look at.
 
-// Raw returns a key as other programs hold it, for tests that
-// give one to an agent.
+// Raw returns a key as other programs hold it, to give it to an agent.
 func (k *PrivateKey) Raw() ed25519.PrivateKey { return k.key }
 
 // Verifies is the check that every signature goes through.
@@ -19,3 +22,15 @@ func (p *Policy) LeastSets(open []string) Sets { return p.leastSets(nil, open) }
 
 // Enough puts a set of operators to the evaluator.
 func (p *Policy) Enough(operators []string) bool { return p.enough(nil, operators) }
+
+// WithLog is the policy with a log and witnesses, as it would read.
+func (p *Policy) WithLog(origin, key, maxAge string, need int, witnesses ...string) *Policy {
+	q := *p
+	q.doc.Log, q.doc.Witnesses = &logDoc{origin, key, maxAge}, &rootDoc{need, witnesses}
+	image, err := document.Encode(q.doc)
+	if err != nil {
+		panic(err)
+	}
+	q.image = image
+	return &q
+}

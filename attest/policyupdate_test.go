@@ -253,6 +253,33 @@ func TestPolicyUpdateSaysWhatChanges(t *testing.T) {
 	}
 }
 
+// Trust in a log is loosened in more ways than by a number.
+func TestPolicyUpdateSaysWhatChangesAboutTheLog(t *testing.T) {
+	log, other := noteKey("log.example"), noteKey("other")
+	plain, next := edited(t), edited(t, v1, v2)
+	for name, c := range map[string]struct {
+		old, next *attest.Policy
+		want      []bool // what loosens, of all lines
+	}{
+		"a log more":      {plain, next.WithLog("log.example", log, "", 0), []bool{false, false, false}},
+		"no log":          {plain.WithLog("log.example", log, "", 0), next, []bool{true, true, true}},
+		"another key":     {plain.WithLog("log.example", log, "", 0), next.WithLog("log.example", other, "", 0), []bool{true}},
+		"older heads":     {plain.WithLog("log.example", log, "", 0), next.WithLog("log.example", log, "25h", 0), []bool{true}},
+		"newer heads":     {plain.WithLog("log.example", log, "36h", 0), next.WithLog("log.example", log, "90m", 0), []bool{false}},
+		"fewer witnesses": {plain.WithLog("log.example", log, "", 2, "a", "b"), next.WithLog("log.example", log, "", 1, "a", "b"), []bool{true}},
+		"a witness more":  {plain.WithLog("log.example", log, "", 1, "a"), next.WithLog("log.example", log, "", 1, "a", "b"), []bool{true}},
+		"a witness less":  {plain.WithLog("log.example", log, "", 1, "a", "b"), next.WithLog("log.example", log, "", 1, "a"), []bool{false}},
+	} {
+		var got []bool
+		for _, change := range update(t, c.old, c.next).Changes() {
+			got = append(got, change.Loosens)
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: %v %v", name, got, update(t, c.old, c.next).Changes())
+		}
+	}
+}
+
 var rotateFrom = time.Date(2026, 7, 1, 0, 0, 0, 0, time.UTC)
 
 // A rotation changes the version and one place; everything that people wrote
