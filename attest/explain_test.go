@@ -356,15 +356,15 @@ groups.main = { need = 2, of = ["eu", "east", "west"] }`, names, []string{"x", "
 	}
 }
 
-// noteKey is the key of a name as a signed note has it.
-func noteKey(name string) string {
+// noteKeyText is the key of a name as a signed note has it.
+func noteKeyText(name string) string {
 	k := attesttest.Key(name).Public()
 	return name + "+00000000+" + base64.StdEncoding.EncodeToString(append([]byte{1}, k[:]...))
 }
 
 // The keys of a log and its witnesses are named like all others.
 func TestExplainLog(t *testing.T) {
-	p := attesttest.New(t).LoadPolicy().WithLog("log.example", noteKey("log.example"), "", 1, noteKey("w1"), noteKey("w2"), "no key at all")
+	p := attesttest.New(t).LoadPolicy().WithLog("log.example", noteKeyText("log.example"), "", 1, noteKeyText("w1"), noteKeyText("w2"), "no key at all")
 	e, err := attest.Explain(p, nil, attesttest.Now)
 	must(t, err)
 	all := strings.Join(e.Lines(), "\n")

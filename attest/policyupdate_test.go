@@ -255,7 +255,7 @@ func TestPolicyUpdateSaysWhatChanges(t *testing.T) {
 
 // Trust in a log is loosened in more ways than by a number.
 func TestPolicyUpdateSaysWhatChangesAboutTheLog(t *testing.T) {
-	log, other := noteKey("log.example"), noteKey("other")
+	log, other := noteKeyText("log.example"), noteKeyText("other")
 	plain, next := edited(t), edited(t, v1, v2)
 	for name, c := range map[string]struct {
 		old, next *attest.Policy
