@@ -29,8 +29,8 @@ type verifiedImages struct {
 }
 
 // verifyLayout checks an OCI layout: index.json, which is where every tool
-// looks images up, must list released images and nothing else, and all of
-// those of each platform that it has; every blob that a listed manifest
+// looks images up, must list released images and what refers to them and
+// nothing else, and all images of each platform that it has; every blob that a listed manifest
 // reaches is hashed again, and the layer's tree must be the one that was
 // voted for. It reads through no link out of the directory and writes
 // nothing. A layout that lists something else, or none of the released
@@ -67,10 +67,11 @@ type layoutReader struct {
 
 // descriptor is what an index says of a manifest.
 type descriptor struct {
-	Digest    store.Digest `json:"digest"`
-	MediaType string       `json:"mediaType"`
-	Platform  *ociPlatform `json:"platform"`
-	Size      int64        `json:"size"`
+	Annotations map[string]string `json:"annotations"`
+	Digest      store.Digest      `json:"digest"`
+	MediaType   string            `json:"mediaType"`
+	Platform    *ociPlatform      `json:"platform"`
+	Size        int64             `json:"size"`
 }
 
 // readIndex reads index.json and refuses what the release does not name.
@@ -111,8 +112,10 @@ func (l *layoutReader) list(d descriptor) error {
 	if d.Digest == r.OCIIndex && d.Digest != "" {
 		l.indexed, mediaType = true, store.MediaTypeIndex
 	} else if platform, ok := r.platformOf(d.Digest); !ok {
-		return mismatch("%q is listed and is not of %s %s", d.Digest, r.Name, r.Version).
-			WithHint("name the layout that was released or pulled; a state root holds more than that")
+		if !l.refers(d) {
+			return mismatch("%q is listed and is not of %s %s", d.Digest, r.Name, r.Version).
+				WithHint("name the layout that was released or pulled; a state root holds more than that")
+		}
 	} else if d.Platform != nil && *d.Platform != parsePlatform(platform) {
 		return mismatch("%s is listed as for another platform than %s", d.Digest, platform)
 	} else {
@@ -129,6 +132,31 @@ func (l *layoutReader) list(d descriptor) error {
 		return mismatch("%s is listed with %d bytes, it has %d", d.Digest, d.Size, len(raw))
 	}
 	return nil
+}
+
+// refers says whether an entry is what someone says of a released image and
+// can not be run as one: a referrer with the empty config, under no name and
+// for no platform by which tools pick images (image-spec 1.1). What it says is
+// not judged here; evidence is in the bundle.
+func (l *layoutReader) refers(d descriptor) bool {
+	if _, err := store.ParseDigest(string(d.Digest)); err != nil || d.Platform != nil || d.Annotations["org.opencontainers.image.ref.name"] != "" {
+		return false
+	}
+	raw, err := l.read(d.Digest, maxManifest)
+	if err != nil {
+		return false
+	}
+	var m struct {
+		ArtifactType string       `json:"artifactType"`
+		Config       descriptor   `json:"config"`
+		Manifests    []descriptor `json:"manifests"`
+		Subject      descriptor   `json:"subject"`
+	}
+	if err := json.Unmarshal(raw, &m, json.MatchCaseInsensitiveNames(true)); err != nil {
+		return false
+	}
+	_, released := l.release.platformOf(m.Subject.Digest)
+	return released && m.ArtifactType != "" && m.Config.Digest == store.DigestOf([]byte("{}")) && len(m.Manifests) == 0
 }
 
 // platformOf returns the platform of a released image.

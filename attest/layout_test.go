@@ -1,6 +1,8 @@
 package attest_test
 
 import (
+	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -138,4 +140,55 @@ func TestVerifyLayoutWithFewerPlatforms(t *testing.T) {
 	}
 	_, _, err = check(0, 1)
 	code(t, err, fault.EvidenceMismatch)
+}
+
+// What is said of a released image may lie beside it. It must not be a way to
+// list something that a tool would run.
+func TestVerifyLayoutWithReferrers(t *testing.T) {
+	w := attesttest.New(t)
+	r := w.Honest()
+	released, other := w.Stages[1].Manifest, w.Stages[0].Manifest
+	put := func(text string) object {
+		d, err := w.Store.Put([]byte(text))
+		must(t, err)
+		return entry(d, len(text))
+	}
+	refer := func(config string, subject store.Digest) string {
+		c := put(config)
+		return fmt.Sprintf(`{"artifactType":"text/plain","config":{"digest":%q,"mediaType":"application/vnd.oci.empty.v1+json","size":%d},`+
+			`"layers":[],"mediaType":%q,"schemaVersion":2,"subject":{"digest":%q,"mediaType":%q,"size":%d}}`,
+			c["digest"], c["size"], store.MediaTypeManifest, subject, store.MediaTypeManifest, size(t, w, subject))
+	}
+	with := func(e object, key string, value any) object {
+		out := maps.Clone(e)
+		out[key] = value
+		return out
+	}
+	good := refer("{}", released)
+	for name, c := range map[string]struct {
+		entry object
+		code  fault.Code
+	}{
+		"good":              {put(good), ""},
+		"of another image":  {put(refer("{}", other)), fault.EvidenceMismatch},
+		"with a config":     {put(refer(`{"architecture":"amd64"}`, released)), fault.EvidenceMismatch},
+		"without type":      {put(strings.Replace(good, `"artifactType":"text/plain",`, "", 1)), fault.EvidenceMismatch},
+		"two subjects":      {put(strings.Replace(good, `"layers"`, `"Subject":{},"layers"`, 1)), fault.EvidenceMismatch},
+		"an index too":      {put(strings.Replace(good, `"layers"`, `"manifests":[{}],"layers"`, 1)), fault.EvidenceMismatch},
+		"under a name":      {with(put(good), "annotations", object{"org.opencontainers.image.ref.name": "hello"}), fault.EvidenceMismatch},
+		"for a platform":    {with(put(good), "platform", object{"os": "linux", "architecture": "amd64"}), fault.EvidenceMismatch},
+		"with another size": {with(put(good), "size", 1), fault.EvidenceMismatch},
+		"as an index":       {with(put(good), "mediaType", store.MediaTypeIndex), fault.EvidenceMismatch},
+		"that is not there": {entry(store.DigestOf([]byte("nothing")), 7), fault.EvidenceMismatch},
+		"with a bad digest": {with(put(good), "digest", "../../index.json"), fault.EvidenceMismatch},
+	} {
+		t.Run(name, func(t *testing.T) {
+			list(t, w.Store.Dir(), entry(released, size(t, w, released)), c.entry)
+			_, err := attest.Verify(w.LoadPolicy(), r.Bundle, attest.Expect{Layouts: []string{w.Store.Dir()}}, attesttest.Now)
+			code(t, err, c.code)
+		})
+	}
+	list(t, w.Store.Dir(), put(good))
+	_, err := attest.Verify(w.LoadPolicy(), r.Bundle, attest.Expect{Layouts: []string{w.Store.Dir()}}, attesttest.Now)
+	code(t, err, fault.EvidenceMismatch) // it stands for no image
 }

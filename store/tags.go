@@ -26,10 +26,11 @@ type layoutIndex struct {
 
 // tagged is what we understand of a descriptor in index.json.
 type tagged struct {
-	Annotations map[string]string `json:"annotations,omitempty"`
-	Digest      Digest            `json:"digest"`
-	MediaType   string            `json:"mediaType"`
-	Size        int64             `json:"size"`
+	Annotations  map[string]string `json:"annotations,omitempty"`
+	ArtifactType string            `json:"artifactType,omitempty"`
+	Digest       Digest            `json:"digest"`
+	MediaType    string            `json:"mediaType"`
+	Size         int64             `json:"size"`
 }
 
 func newIndex() *layoutIndex {
@@ -105,7 +106,7 @@ func (s *Store) Tag(name string, manifest Digest) error {
 	}
 	return s.updateIndex(func(x *layoutIndex, tags []tagged) error {
 		x.remove(tags, name)
-		raw, err := document.Encode(tagged{map[string]string{refName: name}, manifest, m.MediaType, int64(len(b))})
+		raw, err := document.Encode(tagged{Annotations: map[string]string{refName: name}, Digest: manifest, MediaType: m.MediaType, Size: int64(len(b))})
 		x.Manifests = append(x.Manifests, raw)
 		return err
 	})

@@ -1,0 +1,184 @@
+package attest_test
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/crypto/ssh"
+
+	"rebuild/attest"
+	"rebuild/attest/attesttest"
+	"rebuild/internal/fault"
+	"rebuild/store"
+)
+
+// reportingDissent is a policy under which a dissent does not block.
+const reportingDissent = "[dissent]\non = \"report\"\n"
+
+// dissenting is a release in whose evidence west got another program.
+func dissenting(t *testing.T) (*attesttest.World, *attesttest.Released, store.Digest) {
+	t.Helper()
+	w := attesttest.New(t)
+	w.PolicyTOML = attesttest.Policy(reportingDissent)
+	other := w.Stage("hello", []store.File{{Path: "hello", Mode: 0o755, Data: []byte("something else")}})
+	west := w.Statement("west", func(r *attest.Result) { r.Stages[1] = other })
+	statements := [][]byte{w.Statement("east", nil), w.Statement("north", nil), west}
+	return w, w.Release(statements, nil, attesttest.PackageTOML, []string{"r1"}, []string{"r1", "r2"}), other.Manifest
+}
+
+func sums(t *testing.T, w *attesttest.World, r *attesttest.Released) []attest.Sums {
+	t.Helper()
+	signed, all, err := attest.Testimonies(w.LoadPolicy(), r.Bundle, attesttest.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	release := signed.Release()
+	out, err := attest.SumsOf(&release, all, r.Bundle.Objects)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// Operators who agree must give the same bytes, or agreement would not show in
+// a diff, and the lines must be the hashes of the released files.
+func TestSumsOfThoseWhoAgree(t *testing.T) {
+	w := attesttest.New(t)
+	all := sums(t, w, w.Honest())
+	if len(all) != 3 || all[0].Operator != "east" || all[2].Operator != "west" {
+		t.Fatalf("%d operators, want east, north and west", len(all))
+	}
+	for _, s := range all {
+		if !bytes.Equal(s.Text, all[0].Text) {
+			t.Errorf("%s says\n%s\nwant\n%s", s.Operator, s.Text, all[0].Text)
+		}
+	}
+	lines := strings.Split(strings.TrimSuffix(string(all[0].Text), "\n"), "\n")
+	if len(lines) != 3 {
+		t.Fatalf("%d lines, want manifest, config and layer:\n%s", len(lines), all[0].Text)
+	}
+	for _, line := range lines {
+		hex, name, _ := strings.Cut(line, "  ")
+		content, err := os.ReadFile(filepath.Join(w.Store.Dir(), strings.TrimPrefix(name, "image/")))
+		if err != nil || store.DigestOf(content).Hex() != hex {
+			t.Errorf("%s is not what the store has (%v)", line, err)
+		}
+	}
+}
+
+// A dissent that the policy lets pass must not disappear on the way out, and
+// must fail for who checks the released files with it.
+func TestSumsOfADissent(t *testing.T) {
+	w, r, other := dissenting(t)
+	all := sums(t, w, r)
+	if len(all) != 3 {
+		t.Fatalf("%d operators, want 3", len(all))
+	}
+	want := fmt.Sprintf("%s  image/blobs/sha256/%s\n", other.Hex(), w.Stages[1].Manifest.Hex())
+	if string(all[2].Text) != want {
+		t.Errorf("west says\n%s\nwant\n%s", all[2].Text, want)
+	}
+	if len(all[2].Statements) != 1 || all[2].Statements[0].Names(w.Stages[1].Manifest) || !all[2].Statements[0].Names(other) {
+		t.Error("west's statement is not about what west built")
+	}
+}
+
+// Nothing is known of an outsider, so nothing is handed on under a name.
+func TestTestimoniesLeaveOutsidersOut(t *testing.T) {
+	w := attesttest.New(t)
+	r := w.Honest()
+	payload, err := attest.NewResultStatement(w.Plan, w.Result("north", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Bundle.Builds[0].Statements = append(r.Bundle.Builds[0].Statements, w.Sign(append(payload, ' '), "stranger"))
+	_, all, err := attest.Testimonies(w.LoadPolicy(), r.Bundle, attesttest.Now)
+	if err != nil || len(all) != 3 {
+		t.Fatalf("%d testimonies, want 3 (%v)", len(all), err)
+	}
+}
+
+// Testimonies of a bundle that does not verify must not come out at all.
+func TestTestimoniesVerifyFirst(t *testing.T) {
+	w := attesttest.New(t)
+	r := w.Honest()
+	r.Bundle.Builds[0].Statements = r.Bundle.Builds[0].Statements[:2]
+	_, all, err := attest.Testimonies(w.LoadPolicy(), r.Bundle, attesttest.Now)
+	if fault.CodeOf(err) != fault.EvidenceMismatch || all != nil {
+		t.Fatalf("%d testimonies, error %v; want EVIDENCE_MISMATCH", len(all), err)
+	}
+}
+
+func TestSumsNeedTheManifest(t *testing.T) {
+	w := attesttest.New(t)
+	r := w.Honest()
+	signed, all, err := attest.Testimonies(w.LoadPolicy(), r.Bundle, attesttest.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	release := signed.Release()
+	if _, err := attest.SumsOf(&release, all, nil); fault.CodeOf(err) != fault.EvidenceMismatch {
+		t.Fatalf("got %v, want EVIDENCE_MISMATCH", err)
+	}
+}
+
+// The real ssh-keygen must accept the signature, and refuse it over other
+// bytes, in another namespace and under another key.
+func TestSSHSignature(t *testing.T) {
+	keygen, err := exec.LookPath("ssh-keygen")
+	if err != nil {
+		if os.Getenv("REBUILD_REQUIRE_ENGINE") != "" {
+			t.Fatal(err)
+		}
+		t.Skipf("needs ssh-keygen: %v; run scripts/deps.sh test", err)
+	}
+	dir := t.TempDir()
+	file := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	allow := func(name string) string {
+		key := attesttest.Key(name).Public()
+		public, err := ssh.NewPublicKey(ed25519Key(key))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return file("allowed-"+name, "north "+string(ssh.MarshalAuthorizedKey(public)))
+	}
+	const text = "a line\n"
+	sig, err := attest.SignSSH(attesttest.Key("north"), attest.SumsNamespace, []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	signature := file("sig", string(sig))
+	for name, c := range map[string]struct {
+		allowed, namespace, text string
+		ok                       bool
+	}{
+		"good":              {allow("north"), attest.SumsNamespace, text, true},
+		"another key":       {allow("west"), attest.SumsNamespace, text, false},
+		"another namespace": {allow("north"), "file", text, false},
+		"other bytes":       {allow("north"), attest.SumsNamespace, "a kine\n", false},
+	} {
+		cmd := exec.Command(keygen, "-Y", "verify", "-f", c.allowed, "-I", "north", "-n", c.namespace, "-s", signature)
+		cmd.Stdin = strings.NewReader(c.text)
+		if out, err := cmd.CombinedOutput(); (err == nil) != c.ok {
+			t.Errorf("%s: %v\n%s", name, err, out)
+		}
+	}
+	again, err := attest.SignSSH(attesttest.Key("north"), attest.SumsNamespace, []byte(text))
+	if err != nil || !bytes.Equal(again, sig) {
+		t.Errorf("signing again gives another file (%v)", err)
+	}
+}
+
+func ed25519Key(k attest.PublicKey) ed25519.PublicKey { return ed25519.PublicKey(k[:]) }
