@@ -28,11 +28,12 @@ var rooms = map[string][]string{
 	"rebuild/bootstrap":           {"rebuild/internal/decompress", "rebuild/internal/document", "rebuild/internal/fault", "rebuild/store"},
 	"rebuild/attest":              {"rebuild/internal/document", "rebuild/internal/durable", "rebuild/internal/fault", "rebuild/internal/names", "rebuild/store"},
 	"rebuild/index":               {"rebuild/attest", "rebuild/internal/document", "rebuild/internal/durable", "rebuild/internal/fault", "rebuild/internal/names", "rebuild/store"},
+	"rebuild/oci":                 {"rebuild/attest", "rebuild/internal/document", "rebuild/internal/fault", "rebuild/store"},
 	"rebuild/pipeline": {"rebuild/attest", "rebuild/bootstrap", "rebuild/internal/document", "rebuild/internal/durable",
 		"rebuild/internal/fault", "rebuild/internal/names", "rebuild/stages", "rebuild/store"},
 	"rebuild/engine": {"rebuild/internal/decompress", "rebuild/internal/fault", "rebuild/pipeline", "rebuild/stages", "rebuild/store"},
 	"rebuild/cmd/rebuild": {"rebuild/attest", "rebuild/bootstrap", "rebuild/engine", "rebuild/index", "rebuild/internal/document",
-		"rebuild/internal/durable", "rebuild/internal/fault", "rebuild/internal/names", "rebuild/pipeline", "rebuild/stages", "rebuild/store"},
+		"rebuild/internal/durable", "rebuild/internal/fault", "rebuild/internal/names", "rebuild/oci", "rebuild/pipeline", "rebuild/stages", "rebuild/store"},
 }
 
 // modules says which modules from outside a room may reach, through whatever
@@ -45,6 +46,7 @@ var modules = map[string][]string{
 	"rebuild/store":             storing,
 	"rebuild/attest":            verifying,
 	"rebuild/index":             verifying,
+	"rebuild/oci":               distributing,
 }
 
 var (
@@ -52,6 +54,9 @@ var (
 	storing   = append([]string{"github.com/klauspost/compress", "github.com/ulikunitz/xz", "golang.org/x/sys",
 		"github.com/Masterminds/semver/v3", "golang.org/x/mod"}, documents...)
 	verifying = append([]string{"golang.org/x/crypto"}, storing...)
+	// The registry protocol, with its authentication, is not ours to write.
+	distributing = append([]string{"oras.land/oras-go/v2", "github.com/opencontainers/image-spec", "github.com/opencontainers/go-digest",
+		"golang.org/x/sync"}, verifying...)
 )
 
 // engineOnly are module prefixes that nothing but engine may import directly.

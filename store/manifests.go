@@ -7,20 +7,17 @@ import (
 	"rebuild/internal/fault"
 )
 
-// PutReferrer stores a manifest that refers to another one by its subject
-// (image-spec 1.1) and lists it in index.json, where tools look for referrers
-// of a layout. The blobs that it names must be in the store. Putting the same
-// manifest again changes nothing.
-//
-// A manifest without subject or artifactType is STRUCTURE, one of which a blob
-// is missing FILE_MISSING.
-func (s *Store) PutReferrer(manifest []byte) (Digest, error) {
-	m, err := parseReferrer("referrer", manifest)
+// PutManifest stores a manifest that others made and lists it in index.json,
+// where tools look for images and for what refers to them (image-spec 1.1).
+// It is listed without a name; putting it again changes nothing. The blobs
+// that it names must be in the store (FILE_MISSING).
+func (s *Store) PutManifest(manifest []byte) (Digest, error) {
+	m, err := parseManifest("manifest", manifest)
 	if err != nil {
 		return "", err
 	}
-	if m.ArtifactType == "" || m.Subject == nil {
-		return "", fault.New(fault.Structure, "a manifest without subject or artifactType refers to nothing")
+	if m.MediaType != MediaTypeManifest {
+		return "", fault.New(fault.Structure, "media type %.80q is not %s", m.MediaType, MediaTypeManifest)
 	}
 	for _, d := range append([]descriptor{m.Config}, m.Layers...) {
 		if !s.Has(d.Digest) {
@@ -31,6 +28,8 @@ func (s *Store) PutReferrer(manifest []byte) (Digest, error) {
 	if err != nil {
 		return "", err
 	}
+	// A name is given by [Store.Tag], not by what a manifest says of itself.
+	delete(m.Annotations, refName)
 	entry, err := document.Encode(tagged{
 		Annotations: m.Annotations, ArtifactType: m.ArtifactType, Digest: d, MediaType: MediaTypeManifest, Size: int64(len(manifest)),
 	})
@@ -63,7 +62,7 @@ func (s *Store) Referrers(subject Digest) ([]Digest, error) {
 		if err != nil {
 			return nil, err
 		}
-		m, err := parseReferrer(s.BlobPath(t.Digest), raw)
+		m, err := parseManifest(s.BlobPath(t.Digest), raw)
 		if err != nil {
 			return nil, err
 		}
@@ -74,16 +73,17 @@ func (s *Store) Referrers(subject Digest) ([]Digest, error) {
 	return out, nil
 }
 
-// referrerJSON is what the store reads of a manifest that may be a referrer.
-type referrerJSON struct {
+// foreignManifest is what the store reads of a manifest that others made.
+type foreignManifest struct {
 	Annotations  map[string]string `json:"annotations"`
 	ArtifactType string            `json:"artifactType"`
 	Config       descriptor        `json:"config"`
 	Layers       []descriptor      `json:"layers"`
+	MediaType    string            `json:"mediaType"`
 	Subject      *descriptor       `json:"subject"`
 }
 
-func parseReferrer(file string, manifest []byte) (*referrerJSON, error) {
-	var m referrerJSON
+func parseManifest(file string, manifest []byte) (*foreignManifest, error) {
+	var m foreignManifest
 	return &m, decodeForeign(file, manifest, &m)
 }

@@ -61,7 +61,7 @@ func TestReferrers(t *testing.T) {
 	s, image := referred(t)
 	var want []store.Digest
 	for _, said := range []string{"one", "two"} {
-		d, err := s.PutReferrer(referrer(t, s, image, said))
+		d, err := s.PutManifest(referrer(t, s, image, said))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -72,7 +72,7 @@ func TestReferrers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.PutReferrer(referrer(t, s, image, "one")); err != nil {
+	if _, err := s.PutManifest(referrer(t, s, image, "one")); err != nil {
 		t.Fatal(err)
 	}
 	after, err := os.ReadFile(index)
@@ -97,7 +97,7 @@ func TestReferrers(t *testing.T) {
 	}
 }
 
-func TestBadReferrers(t *testing.T) {
+func TestBadManifests(t *testing.T) {
 	s, image := referred(t)
 	good := referrer(t, s, image, "one")
 	plain, err := s.Read(image, 1<<20)
@@ -108,24 +108,30 @@ func TestBadReferrers(t *testing.T) {
 		manifest []byte
 		code     fault.Code
 	}{
-		"an image":       {plain, fault.Structure},
-		"no type":        {bytes.Replace(good, []byte(`"artifactType":"text/plain",`), nil, 1), fault.Structure},
+		"another type":   {bytes.Replace(plain, []byte("manifest.v1"), []byte("index.v1"), 1), fault.Structure},
 		"a blob missing": {bytes.Replace(good, []byte(store.DigestOf([]byte("one"))), []byte(store.DigestOf([]byte("three"))), 1), fault.FileMissing},
 		"no JSON":        {[]byte("{"), fault.Parse},
 	} {
-		if _, err := s.PutReferrer(c.manifest); fault.CodeOf(err) != c.code {
+		if _, err := s.PutManifest(c.manifest); fault.CodeOf(err) != c.code {
 			t.Errorf("%s: %v, want %s", name, err, c.code)
 		}
 	}
 	if got, err := s.Referrers(image); err != nil || len(got) != 0 {
 		t.Errorf("%v are listed (%v)", got, err)
 	}
+	// What a manifest calls itself must not take the name of an image.
+	if _, err := s.PutManifest(bytes.Replace(good, []byte(`"said":"one"`), []byte(`"org.opencontainers.image.ref.name":"image"`), 1)); err != nil {
+		t.Fatal(err)
+	}
+	if tags, err := s.Tags(); err != nil || len(tags) != 1 || tags[0].Manifest != image {
+		t.Errorf("tags %v, want the image's alone (%v)", tags, err)
+	}
 }
 
 // What can not be read may be a dissent, so it must not be passed over.
 func TestDamagedReferrer(t *testing.T) {
 	s, image := referred(t)
-	d, err := s.PutReferrer(referrer(t, s, image, "one"))
+	d, err := s.PutManifest(referrer(t, s, image, "one"))
 	if err != nil {
 		t.Fatal(err)
 	}
