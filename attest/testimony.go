@@ -8,6 +8,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"rebuild/internal/fault"
+	"rebuild/internal/names"
 	"rebuild/store"
 )
 
@@ -208,4 +209,57 @@ func manifestBlobs(manifest store.Digest, blobs map[store.Digest][]byte) ([]stor
 		out = append(out, d.Digest)
 	}
 	return out, nil
+}
+
+// Claim is what a statement says of itself, by which it can be filed. Nothing
+// of it is verified.
+type Claim struct {
+	Statement store.Digest
+	Plan      store.Digest
+	Operator  string // a name by the grammar, and so no path
+}
+
+// ReadClaim reads what an envelope with a result or a provenance says of
+// itself. Any other is STRUCTURE, as are names and digests of another form.
+func ReadClaim(envelope []byte) (Claim, error) {
+	e, err := ParseEnvelope("statement", envelope)
+	if err != nil {
+		return Claim{}, err
+	}
+	var st struct {
+		PredicateType string `json:"predicateType"`
+		Predicate     struct {
+			Plan            store.Digest `json:"plan"`
+			Operator        string       `json:"operator"`
+			BuildDefinition struct {
+				ExternalParameters struct {
+					Plan store.Digest `json:"plan"`
+				} `json:"externalParameters"`
+			} `json:"buildDefinition"`
+			RunDetails struct {
+				Builder struct {
+					ID string `json:"id"`
+				} `json:"builder"`
+			} `json:"runDetails"`
+		} `json:"predicate"`
+	}
+	if err := json.Unmarshal(e.payload, &st); err != nil {
+		return Claim{}, fault.New(fault.Structure, "statement %s: %w", e.Digest(), err)
+	}
+	c := Claim{Statement: e.Digest()}
+	switch p := st.Predicate; st.PredicateType {
+	case PredicateResult:
+		c.Plan, c.Operator = p.Plan, p.Operator
+	case PredicateProvenance:
+		c.Plan, c.Operator = p.BuildDefinition.ExternalParameters.Plan, strings.TrimPrefix(p.RunDetails.Builder.ID, "urn:rebuild:operator:")
+	default:
+		return Claim{}, fault.New(fault.Structure, "statement %s is of type %.80q", e.Digest(), st.PredicateType)
+	}
+	if err := names.Check(c.Operator); err != nil {
+		return Claim{}, fault.New(fault.Structure, "statement %s: %w", e.Digest(), err)
+	}
+	if _, err := store.ParseDigest(string(c.Plan)); err != nil {
+		return Claim{}, fault.New(fault.Structure, "statement %s: %w", e.Digest(), err)
+	}
+	return c, nil
 }

@@ -181,4 +181,36 @@ func TestSSHSignature(t *testing.T) {
 	}
 }
 
+// What a statement says of itself decides where it is filed before anybody has
+// verified it, so it must be a name and a digest and nothing else.
+func TestReadClaim(t *testing.T) {
+	w := attesttest.New(t)
+	result, err := attest.NewResultStatement(w.Plan, w.Result("north", nil))
+	must(t, err)
+	provenance, err := attest.NewProvenanceStatement(w.Plan, result)
+	must(t, err)
+	for _, payload := range [][]byte{result, provenance} {
+		want := attest.Claim{Statement: store.DigestOf(payload), Plan: w.Plan.Digest(), Operator: "north"}
+		if got, err := attest.ReadClaim(w.Sign(payload, "stranger")); err != nil || got != want {
+			t.Errorf("got %+v (%v), want %+v", got, err, want)
+		}
+		for name, edit := range map[string][2]string{
+			"a path":          {"north", "../north"},
+			"no operator":     {"north", ""},
+			"in capitals":     {"north", "North"},
+			"another type":    {`"predicateType":"`, `"predicateType":"x`},
+			"a digest's path": {string(w.Plan.Digest()), "sha256:../../x"},
+			"no plan":         {string(w.Plan.Digest()), ""},
+			"no JSON":         {"{", ""},
+		} {
+			_, err := attest.ReadClaim(w.Sign(bytes.ReplaceAll(payload, []byte(edit[0]), []byte(edit[1])), "stranger"))
+			if fault.CodeOf(err) != fault.Structure {
+				t.Errorf("%s: %v, want STRUCTURE", name, err)
+			}
+		}
+	}
+	_, err = attest.ReadClaim([]byte("{}"))
+	code(t, err, fault.Structure)
+}
+
 func ed25519Key(k attest.PublicKey) ed25519.PublicKey { return ed25519.PublicKey(k[:]) }

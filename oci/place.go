@@ -16,7 +16,8 @@ import (
 // Limits of what is read from a place, in bytes and in number.
 const (
 	maxManifest  = 4 << 20
-	maxArtifact  = 96 << 20 // a .rbundle has at most 64 MiB
+	maxArtifact  = 64 << 20  // a .rbundle; a statement has far less
+	maxFound     = 256 << 20 // of all artifacts of an image
 	maxReferrers = 10_000
 )
 
@@ -134,14 +135,19 @@ func Find(ctx context.Context, p Place, image store.Digest) ([]Artifact, error) 
 		return nil, err
 	}
 	var out []Artifact
+	size := 0
 	for _, d := range listed {
 		a, err := fetch(ctx, p, d, to)
 		if err != nil {
 			return nil, fault.In(err, "referrer "+string(d))
 		}
-		if a != nil {
-			out = append(out, *a)
+		if a == nil {
+			continue
 		}
+		if size += len(a.Content); size > maxFound {
+			return nil, fault.New(fault.Structure, "what refers to %s has more than %d bytes, no more is read", image, maxFound)
+		}
+		out = append(out, *a)
 	}
 	return out, nil
 }

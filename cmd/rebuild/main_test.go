@@ -246,6 +246,7 @@ func scripts(dir string, setup func(*testscript.Env) error) testscript.Params {
 
 			"unadvertise": unadvertise,
 			"statement":   statement,
+			"registry":    startRegistry,
 			"spoil":       spoil,
 			"logged":      logged,
 			"log":         writeLog,

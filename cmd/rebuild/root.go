@@ -74,7 +74,7 @@ func (a *app) rootCommand() *cobra.Command {
 	f.StringVar(&a.runc, "runc", a.getenv("REBUILD_RUNC"), "runc to run stages with (default: the embedded one)")
 	root.AddCommand(
 		a.initCommand(), a.planCommand(), a.lockCommand(), a.fetchCommand(), a.runCommand(),
-		a.keyCommand(), a.attestCommand(), a.compareCommand(), a.releaseCommand(), a.indexCommand(), a.verifyCommand(),
+		a.keyCommand(), a.attestCommand(), a.compareCommand(), a.releaseCommand(), a.indexCommand(), a.verifyCommand(), a.evidenceCommand(),
 		a.bootstrapCommand(), a.storeCommand(), a.demoCommand(), a.doctorCommand(), a.versionsCommand(), a.versionCommand(),
 		a.policyCommand(),
 	)
