@@ -1,5 +1,5 @@
 # make demo   build from the seed as three rebuilders, agree, sign, verify
-# make test   everything that CI runs but the race detector
+# make test   everything that CI runs but the race detector and foreign programs
 #
 # One build configuration serves build, vet and tests, so that BuildKit is
 # compiled once.
@@ -16,14 +16,14 @@ LDFLAGS   := -s -w -buildid= -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 PACKAGES  := ./...
 # Packages that never start the engine: these run under the race detector in
 # make test-race, which needs cgo and so a second compilation.
-PLAIN     := ./attest/... ./bootstrap/... ./index/... ./internal/... ./pipeline/... ./stages/... ./store/...
+PLAIN     := ./attest/... ./bootstrap/... ./index/... ./internal/... ./oci/... ./pipeline/... ./stages/... ./store/...
 
 EMBEDDED  := engine/embedded
 # Tests fail, instead of being skipped, where what they need should be here.
 TESTENV   := REBUILD_REQUIRE_ENGINE=1 REBUILD_STOCK=$(CURDIR)/bin/stock
 STEP       = @sh scripts/step.sh
 
-.PHONY: build demo test test-race test-self sweep bench lint vet staticcheck fuzz clean deps
+.PHONY: build demo test test-race test-interop test-self sweep bench lint vet staticcheck fuzz clean deps
 
 build: bin/rebuild
 
@@ -57,13 +57,26 @@ bin/stock/buildkitd: engine/stock/go.mod engine/stock/go.sum
 bin/staticcheck: tools/go.mod tools/go.sum
 	cd tools && $(GO) build -o ../bin/staticcheck honnef.co/go/tools/cmd/staticcheck
 
+# The programs of others that evidence and images are held against, each in a
+# module of its own.
+bin/interop/cosign2: oci/cosign2/go.mod oci/cosign2/go.sum
+	cd oci/cosign2 && $(GO) build -ldflags '-s -w' -o ../../$@ github.com/sigstore/cosign/v2/cmd/cosign
+
+bin/interop/cosign3: oci/cosign3/go.mod oci/cosign3/go.sum
+	cd oci/cosign3 && $(GO) build -ldflags '-s -w' -o ../../$@ github.com/sigstore/cosign/v3/cmd/cosign
+
+bin/interop/registry: oci/registry/go.mod oci/registry/go.sum
+	cd oci/registry && $(GO) build -ldflags '-s -w' -o ../../bin/interop/ \
+	  github.com/distribution/distribution/v3/cmd/registry github.com/google/go-containerregistry/cmd/crane
+
 lint: vet staticcheck
 
+# interop is the tag of tests that make test only compiles.
 vet: $(EMBEDDED)/runc.gz
-	$(GO) vet -tags $(TAGS) $(PACKAGES)
+	$(GO) vet -tags $(TAGS),interop $(PACKAGES)
 
 staticcheck: bin/staticcheck $(EMBEDDED)/runc.gz
-	bin/staticcheck -tags $(TAGS) $(PACKAGES)
+	bin/staticcheck -tags $(TAGS),interop $(PACKAGES)
 
 test:
 	@sh scripts/deps.sh test
@@ -82,6 +95,14 @@ test-race:
 # test takes a part: a quarter of an hour on two cores.
 sweep:
 	GOGC=800 $(GO) test -run 'Sweep|Simulator|Laws|NamesAndOrder|InItsTime' -count 1 -v -timeout 2h ./attest -sweep
+
+# Other programs read what we export, and refuse what is not what was signed.
+test-interop: $(EMBEDDED)/runc.gz
+	@sh scripts/deps.sh interop
+	$(STEP) registry    $(MAKE) --no-print-directory bin/interop/registry
+	$(STEP) cosign2     $(MAKE) --no-print-directory bin/interop/cosign2
+	$(STEP) cosign3     $(MAKE) --no-print-directory bin/interop/cosign3
+	$(STEP) interop     env $(TESTENV) REBUILD_INTEROP=$(CURDIR)/bin/interop $(GO) test -tags $(TAGS),interop -run TestInterop -timeout 10m ./cmd/rebuild
 
 bench: build
 	env REBUILD_BIN=$(CURDIR)/bin/rebuild $(GO) test -tags $(TAGS) -run '^$$' -bench . -benchtime 1x -timeout 60m ./engine ./store ./cmd/rebuild
