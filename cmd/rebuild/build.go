@@ -194,7 +194,7 @@ func (r lockResult) Print(out io.Writer) { fmt.Fprintln(out, r.Digest) }
 
 func (a *app) fetchCommand() *cobra.Command {
 	var jobs int
-	c := a.verb("fetch", "Download the declared sources; the only command that uses a network", `  rebuild fetch
+	c := a.verb("fetch", "Download the declared sources; the only one of a build that uses a network", `  rebuild fetch
   rebuild fetch --jobs 8`, cobra.NoArgs, func(ctx context.Context, _ []string) (result, error) {
 		p, err := a.load()
 		if err != nil {

@@ -52,9 +52,13 @@ func refuseUnknown(c *cobra.Command) {
 	}
 }
 
-// fitHelp leaves out of the help that a group takes flags.
+// fitHelp leaves out of the help that a group takes flags, and the sentence at
+// its end, which the help command says already.
 func fitHelp(root *cobra.Command) {
-	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "{{if .Runnable}}", "{{if and .Runnable (not .Annotations.group)}}", 1))
+	t := strings.Replace(root.UsageTemplate(), "{{if .Runnable}}", "{{if and .Runnable (not .Annotations.group)}}", 1)
+	root.SetUsageTemplate(strings.Replace(t, `{{if .HasAvailableSubCommands}}
+
+Use "{{.CommandPath}} [command] --help" for more information about a command.{{end}}`, "", 1))
 }
 
 // corrected is the command line with one word replaced.
