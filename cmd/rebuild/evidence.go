@@ -252,7 +252,7 @@ func (r sumsResult) Print(out io.Writer) {
 }
 
 func (a *app) exportOCI(ctx context.Context, o exportOptions, v *verified, now time.Time) (result, error) {
-	to, err := a.place(o.oci, o.plainHTTP)
+	to, err := a.place(o.oci, o.plainHTTP, o.image != "")
 	if err != nil {
 		return nil, err
 	}
@@ -309,9 +309,13 @@ func (r ociResult) Print(out io.Writer) {
 }
 
 // place opens what --oci names: a registry if the first part of it is a host,
-// else a folder.
-func (a *app) place(name string, plain bool) (oci.Place, error) {
+// else a folder, which is made only where images will be put into it.
+func (a *app) place(name string, plain, make bool) (oci.Place, error) {
 	if !isRegistry(name) {
+		if _, err := os.Stat(filepath.Join(name, "oci-layout")); err != nil && !make {
+			return nil, fault.New(fault.Usage, "%s is no image layout: %w", name, err).
+				WithHint("name a layout that is there, or a registry as HOST/REPOSITORY")
+		}
 		return oci.OpenLayout(name)
 	}
 	if plain {
@@ -373,7 +377,7 @@ func (a *app) importEvidence(ctx context.Context, reference, out string, planFil
 	if err != nil {
 		return nil, err
 	}
-	from, err := a.place(name, plain)
+	from, err := a.place(name, plain, false)
 	if err != nil {
 		return nil, err
 	}
