@@ -89,6 +89,21 @@ func TestSumsOfADissent(t *testing.T) {
 	}
 }
 
+// Who contradicts itself says two things of one file, and neither is chosen.
+func TestSumsOfSelfContradiction(t *testing.T) {
+	w := attesttest.New(t)
+	w.PolicyTOML = attesttest.Policy(reportingDissent)
+	other := w.Stage("hello", []store.File{{Path: "hello", Mode: 0o755, Data: []byte("something else")}})
+	again := w.Statement("west", func(r *attest.Result) { r.Stages[1], r.Nonce = other, strings.Repeat("0", 64) })
+	r := w.Release(append(w.Statements(), again), nil, attesttest.PackageTOML, []string{"r1"}, []string{"r1", "r2"})
+	all := sums(t, w, r)
+	lines := strings.Count(string(all[2].Text), "\n")
+	both := strings.Count(string(all[2].Text), "  image/blobs/sha256/"+w.Stages[1].Manifest.Hex()+"\n")
+	if lines != 4 || both != 2 || len(all[2].Statements) != 2 {
+		t.Errorf("%d lines, %d about the manifest, %d statements; want 4, 2, 2:\n%s", lines, both, len(all[2].Statements), all[2].Text)
+	}
+}
+
 // Nothing is known of an outsider, so nothing is handed on under a name.
 func TestTestimoniesLeaveOutsidersOut(t *testing.T) {
 	w := attesttest.New(t)

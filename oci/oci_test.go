@@ -381,6 +381,55 @@ func TestReferrersThatAreNotListed(t *testing.T) {
 	code(t, err, fault.IndexFetch)
 }
 
+// A list without an end, or an artifact without one, must be given up.
+func TestEndless(t *testing.T) {
+	r := newReleased(t)
+	pages := 0
+	forms := map[string]http.HandlerFunc{
+		"/referrers/": func(w http.ResponseWriter, q *http.Request) {
+			pages++
+			w.Header().Set("Content-Type", store.MediaTypeIndex)
+			w.Header().Set("Link", fmt.Sprintf("<%s?n=%d>; rel=\"next\"", q.URL.Path, pages))
+			fmt.Fprintf(w, `{"schemaVersion":2,"manifests":[{"mediaType":%q,"digest":"sha256:%064x","size":1}]}`, store.MediaTypeManifest, pages)
+		},
+		"/blobs/": func(w http.ResponseWriter, q *http.Request) {
+			for junk := make([]byte, 1<<20); ; {
+				if _, err := w.Write(junk); err != nil {
+					return
+				}
+			}
+		},
+		"/manifests/sha256:": func(w http.ResponseWriter, q *http.Request) {
+			w.Header().Set("Content-Type", store.MediaTypeManifest)
+			w.Header().Set("Content-Length", strconv.Itoa(1<<40))
+			for junk := make([]byte, 1<<20); ; {
+				if _, err := w.Write(junk); err != nil {
+					return
+				}
+			}
+		},
+	}
+	for part, endless := range forms {
+		t.Run(part, func(t *testing.T) {
+			spoil := false
+			to := open(t, serve(t, true, func(h http.Handler) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+					if spoil && q.Method == http.MethodGet && strings.Contains(q.URL.Path, part) {
+						endless(w, q)
+						return
+					}
+					h.ServeHTTP(w, q)
+				})
+			}))
+			r.export(t, to)
+			spoil = true
+			if found, err := oci.Find(context.Background(), to, r.image); err == nil || fault.CodeOf(err) == fault.Internal {
+				t.Errorf("found %d, error %v", len(found), err)
+			}
+		})
+	}
+}
+
 // Whatever path content takes, a byte that was changed on it must be noticed.
 func TestChangedBytes(t *testing.T) {
 	r := newReleased(t)

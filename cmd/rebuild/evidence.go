@@ -324,7 +324,8 @@ func (a *app) place(name string, plain, make bool) (oci.Place, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.ResponseHeaderTimeout = 2 * time.Minute
 	return oci.OpenRegistry(name, oci.Access{
-		Client: &http.Client{Transport: transport}, DockerConfig: a.dockerConfig(), PlainHTTP: plain, UserAgent: "rebuild/" + version,
+		Client:       &http.Client{Transport: transport, Timeout: time.Hour}, // for one request, however slow
+		DockerConfig: a.dockerConfig(), PlainHTTP: plain, UserAgent: "rebuild/" + version,
 	})
 }
 
