@@ -156,7 +156,7 @@ func (a *app) exportSums(o exportOptions, v *verified) (result, error) {
 		return nil, fault.New(fault.Usage, "%s has built nothing that this bundle shows, so there is nothing to sign", name).
 			WithHint("give the key of one of the operators in the bundle")
 	}
-	r.Files, err = writeNew(o.guixSigs, files)
+	r.Files, err = writeSums(o.guixSigs, files)
 	return r, err
 }
 
@@ -208,9 +208,9 @@ func realFolders(dir string, folders ...string) error {
 	return nil
 }
 
-// writeNew writes the files that are missing, unless one is there with other
+// writeSums writes the files that are missing, unless one is there with other
 // content, and returns the paths of all.
-func writeNew(dir string, files []output) ([]string, error) {
+func writeSums(dir string, files []output) ([]string, error) {
 	var paths []string
 	var missing []output
 	for _, f := range files {
