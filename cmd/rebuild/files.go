@@ -177,24 +177,18 @@ func writeOutput(a *app, path string, data []byte) error {
 		_, err := a.stdout.Write(data)
 		return err
 	}
-	return writeNew("--output", path, data)
-}
-
-// writeNew writes a file that must not be there yet, whole or not at all. flag
-// led to it.
-func writeNew(flag, path string, data []byte) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if errors.Is(err, os.ErrExist) {
 		return thereAlready(path)
 	}
 	if err != nil {
-		return unwritable(flag, err)
+		return unwritable("--output", err)
 	}
 	_, err = f.Write(data)
 	if err = errors.Join(err, f.Close()); err != nil {
-		os.Remove(path) // nobody has seen it whole
+		os.Remove(path) // it is not whole
 	}
-	return unwritable(flag, err)
+	return unwritable("--output", err)
 }
 
 func thereAlready(path string) error {

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"rebuild/attest"
+	"rebuild/internal/durable"
 	"rebuild/internal/fault"
 	"rebuild/store"
 )
@@ -46,11 +47,8 @@ func (a *app) prepareVSA(o *vsaOptions, asOf string) error {
 	case asOf != "":
 		return fault.New(fault.Usage, "a summary can not be signed as of %s", asOf).WithHint("leave out --at, or --vsa")
 	}
-	if _, err := os.Lstat(o.file); !errors.Is(err, fs.ErrNotExist) {
-		if err != nil {
-			return unwritable("--vsa", err)
-		}
-		return thereAlready(o.file)
+	if err := o.free(); err != nil {
+		return err
 	}
 	signer, err := a.readKey(o.key)
 	if err != nil {
@@ -60,12 +58,24 @@ func (a *app) prepareVSA(o *vsaOptions, asOf string) error {
 	return nil
 }
 
+// free refuses a file that is there.
+func (o *vsaOptions) free() error {
+	switch _, err := os.Lstat(o.file); {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return unwritable("--vsa", err)
+	}
+	return thereAlready(o.file)
+}
+
 func (o *vsaOptions) by() attest.Verifier {
 	return attest.Verifier{Name: o.verifier, Version: version}
 }
 
 // writeVSA signs and writes the summary that summarise returns, if one was
 // asked for and verdict, the error of the judging command, is nil or DISSENT.
+// A crash leaves all of the file or none of it.
 func (o *vsaOptions) writeVSA(verdict error, summarise func() ([]byte, error)) (*vsaResult, error) {
 	if o.signer == nil || verdict != nil && fault.CodeOf(verdict) != fault.Dissent {
 		return nil, nil
@@ -86,8 +96,11 @@ func (o *vsaOptions) writeVSA(verdict error, summarise func() ([]byte, error)) (
 	if err != nil {
 		return nil, err
 	}
-	if err := writeNew("--vsa", o.file, signed); err != nil {
+	if err := o.free(); err != nil {
 		return nil, err
+	}
+	if err := durable.WriteFile(durable.OS{}, o.file, signed); err != nil {
+		return nil, unwritable("--vsa", err)
 	}
 	return &vsaResult{o.file, e.Digest(), said.Result, said.Levels}, nil
 }
