@@ -244,7 +244,7 @@ func TestNamesAndOrderDoNotCount(t *testing.T) {
 		for _, f := range s.said {
 			place, err := strconv.Atoi(f.id[1 : len(f.id)-1])
 			must(t, err)
-			kind := f.id[len(f.id)-1]
+			kind := f.kind()
 			if f.from != "" && f.from != name(place-1) || strings.ContainsRune("zqg", rune(kind)) {
 				return // what is of another is of a place, which has moved
 			}

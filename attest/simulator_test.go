@@ -27,7 +27,8 @@ import (
 //     of n, in groups any set that [shape.holds] does not. It does not matter
 //     how many signers are corrupt: they can not make votes.
 //   - Its value has the quorum among operators who voted for it, once each,
-//     with a key that counts, and said nothing else.
+//     with a key that counts, who said nothing else and reused nothing that
+//     another built.
 //   - Where dissent blocks, there is no contradiction in the evidence that the
 //     release does not waive, with as many signers as a waiver needs.
 //   - Two verifiers never accept two values of one plan, if all honest
@@ -63,6 +64,8 @@ type fact struct {
 	opened   attest.Opened
 	early    attest.Opened // opened when no key had expired
 }
+
+func (f *fact) kind() byte { return f.id[len(f.id)-1] }
 
 // contradicts says whether two statements can not both be right.
 func (f *fact) contradicts(g *fact) bool {
@@ -337,7 +340,7 @@ func (s *schedule) fits(p *proposal, evidence []*fact, verifier bool) bool {
 	var listed []*fact
 	var seen []store.Digest
 	for _, f := range evidence {
-		if slices.Contains(p.listed, f.digest) && f.id[len(f.id)-1] != '?' {
+		if slices.Contains(p.listed, f.digest) && f.kind() != '?' {
 			listed, seen = append(listed, f), append(seen, f.digest)
 		}
 	}
@@ -450,8 +453,8 @@ func (s *schedule) accept(p *proposal, evidence []*fact) {
 	if !enough && !s.split && len(s.accepted) > 1 {
 		s.violation("two values were accepted: %v", s.accepted)
 	}
-	if !s.scene.shape.holds(supporters(p.value, evidence)) {
-		s.violation("value %c was accepted with the votes %b of %s", p.value, supporters(p.value, evidence), s.scene.shape)
+	if votes := s.supporters(p.value, p.waived, evidence); !s.scene.shape.holds(votes) {
+		s.violation("value %c was accepted with the votes %b of %s", p.value, votes, s.scene.shape)
 	}
 	if n := ones(p.signed); n < signersNeed || len(p.waived) > 0 && n < s.scene.waiverNeed {
 		s.violation("%d signers, %d waivers", n, len(p.waived))
@@ -461,19 +464,34 @@ func (s *schedule) accept(p *proposal, evidence []*fact) {
 	}
 }
 
-// supporters are the operators who voted for a value and said nothing else.
-func supporters(value byte, evidence []*fact) uint {
+// supporters are the operators who voted for a value, said nothing else, and
+// did not reuse what another built.
+func (s *schedule) supporters(value byte, waived []store.Digest, evidence []*fact) uint {
 	var votes, barred uint
 	for _, f := range evidence {
 		switch {
 		case f.operator < 0:
 		case f.says != 0 && f.says != value || f.flaw == 'n':
 			barred |= 1 << f.operator
-		case f.vote == value:
+		case f.vote == value && !slices.Contains(waived, f.digest) && !s.borrowed(f, waived, evidence):
 			votes |= 1 << f.operator
 		}
 	}
 	return votes &^ barred
+}
+
+// borrowed says whether a result reused what its operator did not build: the
+// earlier result is there and is another's, or is missing and two claim it.
+func (s *schedule) borrowed(f *fact, waived []store.Digest, evidence []*fact) bool {
+	if f.from == "" {
+		return false
+	}
+	if slices.ContainsFunc(evidence, func(g *fact) bool { return g.kind() == 'p' && name(g.operator) == f.from }) {
+		return name(f.operator) != f.from
+	}
+	return slices.ContainsFunc(evidence, func(g *fact) bool {
+		return g.from == f.from && g.operator != f.operator && !slices.Contains(waived, g.digest)
+	})
 }
 
 // contradiction says whether statements that are not waived contradict.
