@@ -266,13 +266,6 @@ func TestNamesAndOrderDoNotCount(t *testing.T) {
 	})
 }
 
-func onOff(blocks bool) string {
-	if blocks {
-		return "block"
-	}
-	return "report"
-}
-
 // A key counts from not_before to not_after, both included, and at no other
 // time: neither for a value nor against one.
 func TestKeyCountsInItsTimeOnly(t *testing.T) {

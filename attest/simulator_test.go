@@ -105,19 +105,23 @@ func sceneries(t testing.TB, shapes []*shape, asJudged func(scenery) scenery) []
 	var out []scenery
 	for i, s := range shapes {
 		want := scenery{shape: s, blocks: i%2 == 0, failedBlocks: i%4 < 2, waiverNeed: 2 + i/4%2}
-		have := asJudged(want)
-		on, failed := "report", "report"
-		if have.blocks {
-			on = "block"
-		}
-		if have.failedBlocks {
-			failed = "block"
-		}
-		extra := fmt.Sprintf("dissent = { on = %q, build_failed = %q, waiver_need = %d }", on, failed, have.waiverNeed)
-		want.policy = have.shape.policyOfThree(t, extra)
+		want.load(t, asJudged(want))
 		out = append(out, want)
 	}
 	return out
+}
+
+// load loads the policy that says what have is.
+func (s *scenery) load(t testing.TB, have scenery) {
+	extra := fmt.Sprintf("dissent = { on = %q, build_failed = %q, waiver_need = %d }", onOff(have.blocks), onOff(have.failedBlocks), have.waiverNeed)
+	s.policy = have.shape.policyOfThree(t, extra)
+}
+
+func onOff(blocks bool) string {
+	if blocks {
+		return "block"
+	}
+	return "report"
 }
 
 // policyOfThree is [shape.policy] with two of three signers.
@@ -250,6 +254,7 @@ type rules struct {
 	listedOnly   bool                  // nor what the release does not list
 	anyWaiver    bool                  // waivers need no more signers than the release
 	earlyClock   bool                  // a key counts after its end
+	modelled     bool                  // every verdict is held against the model
 }
 
 // ruling is what a party makes of statements.
@@ -323,7 +328,53 @@ func (s *schedule) judgeFacts(facts []*fact, waived []store.Digest) ruling {
 	}
 	r := ruling{state: v.State(), value: s.a.c.voted[v.Outputs()], listed: v.Judged()}
 	r.spoilt = slices.ContainsFunc(v.Statements(), func(a attest.StatementAccount) bool { return a.Status == attest.StatusRefused })
+	if state, value := s.model(facts, waived); s.rules.modelled && (r.state != state || state == attest.StateMet && r.value != value) {
+		s.violation("the verdict is %s for %c, the model says %s for %c", r.state, r.value, state, value)
+	}
 	return r
+}
+
+// model is formats.md 5, verdict, over what is known to be true.
+func (s *schedule) model(facts []*fact, waived []store.Digest) (attest.State, byte) {
+	gone := func(f *fact) bool { return f.operator < 0 || slices.Contains(waived, f.digest) }
+	live := slices.DeleteFunc(slices.Clone(facts), func(f *fact) bool { return f.operator < 0 })
+	kept := slices.DeleteFunc(slices.Clone(facts), gone)
+	var barred uint
+	dissent := false
+	for _, f := range live {
+		failed := f.flaw == 'n' || f.flaw == 'f' && s.scene.failedBlocks
+		if gone(f) && (failed || slices.ContainsFunc(live, f.contradicts)) {
+			barred |= 1 << f.operator
+		}
+		if gone(f) {
+			continue
+		}
+		for _, g := range kept {
+			if f.flaw == 'n' || f.contradicts(g) && f.operator == g.operator {
+				barred |= 1 << f.operator
+			}
+			dissent = dissent || failed || f.contradicts(g)
+		}
+	}
+	votes := map[byte]uint{}
+	for _, f := range kept {
+		if f.vote != 0 && barred>>f.operator&1 == 0 && !s.borrowed(f, waived, live) {
+			votes[f.vote] |= 1 << f.operator
+		}
+	}
+	state, value := attest.StatePending, byte(0)
+	for v, by := range votes {
+		switch met := s.scene.shape.holds(by); {
+		case met && value != 0:
+			state = attest.StateDissent
+		case met:
+			state, value = attest.StateMet, v
+		}
+	}
+	if dissent && s.scene.blocks {
+		state = attest.StateDissent
+	}
+	return state, value
 }
 
 func waivers(digests []store.Digest) []attest.Waiver {
@@ -745,6 +796,45 @@ func (o *outcomes) add(s *schedule, seed uint64) {
 	}
 }
 
+// Everything that up to three operators may do, all statements that may be
+// waived, and every choice about dissent, in every shape, against the model.
+func TestSweepBehaviours(t *testing.T) {
+	t.Parallel()
+	a := newArena(t)
+	does := []string{"", "a", "aA", "b", "ab", "n", "an", "f", "af", "s", "h", "ph", "t", "v", "x", "ky"}
+	for n := 2; n <= 3; n++ {
+		over(shapesOf(n, 0), 1, func(s *shape) (c count) {
+			for choice := range 4 {
+				want := scenery{shape: s, blocks: choice%2 == 0, failedBlocks: choice < 2, waiverNeed: 2}
+				want.load(t, want)
+				for i := choice; i < pow(len(does), n); i += every(40*n) {
+					var said []*fact
+					for place, rest := 0, i; place < n; place, rest = place+1, rest/len(does) {
+						for _, kind := range []byte(does[rest%len(does)]) {
+							said = append(said, a.fact(place, kind))
+						}
+					}
+					for set := range 1 << len(said) {
+						var waived []store.Digest
+						for bit, f := range said {
+							if set>>bit&1 == 1 {
+								waived = append(waived, f.digest)
+							}
+						}
+						run := schedule{a: a, rules: &rules{modelled: true}, scene: &want}
+						run.judgeFacts(said, waived)
+						c.cases++
+						if len(run.found) > 0 {
+							c.disagree("%s %d waived %b: %s", s, i, set, run.found[0])
+						}
+					}
+				}
+			}
+			return c
+		}).report(t, fmt.Sprint("behaviours of ", n))
+	}
+}
+
 // Every schedule is numbered, so a violation can be run again.
 func TestSimulator(t *testing.T) {
 	t.Parallel()
@@ -759,7 +849,7 @@ func TestSimulator(t *testing.T) {
 		wg.Go(func() {
 			var mine outcomes
 			for seed := w; seed < n; seed += workers {
-				mine.add(a.run(&rules{}, seed), seed)
+				mine.add(a.run(&rules{modelled: true}, seed), seed)
 			}
 			mu.Lock()
 			defer mu.Unlock()

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"rebuild/attest"
@@ -398,11 +399,11 @@ func over(all []*shape, step int, f func(*shape) count) count {
 	var total count
 	var mu sync.Mutex
 	var wg sync.WaitGroup
-	todo := make(chan *shape)
+	var next atomic.Int64
 	for range runtime.GOMAXPROCS(0) {
 		wg.Go(func() {
-			for s := range todo {
-				c := f(s)
+			for i := next.Add(1) - 1; int(i)*step < len(all); i = next.Add(1) - 1 {
+				c := f(all[int(i)*step])
 				c.shapes++
 				mu.Lock()
 				total.add(c)
@@ -410,10 +411,6 @@ func over(all []*shape, step int, f func(*shape) count) count {
 			}
 		})
 	}
-	for i := 0; i < len(all); i += step {
-		todo <- all[i]
-	}
-	close(todo)
 	wg.Wait()
 	return total
 }
