@@ -807,7 +807,7 @@ func TestSweepBehaviours(t *testing.T) {
 			for choice := range 4 {
 				want := scenery{shape: s, blocks: choice%2 == 0, failedBlocks: choice < 2, waiverNeed: 2}
 				want.load(t, want)
-				for i := choice; i < pow(len(does), n); i += every(40*n) {
+				for i := choice; i < pow(len(does), n); i += every(40 * n) {
 					var said []*fact
 					for place, rest := 0, i; place < n; place, rest = place+1, rest/len(does) {
 						for _, kind := range []byte(does[rest%len(does)]) {
