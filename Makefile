@@ -23,7 +23,7 @@ EMBEDDED  := engine/embedded
 TESTENV   := REBUILD_REQUIRE_ENGINE=1 REBUILD_STOCK=$(CURDIR)/bin/stock
 STEP       = @sh scripts/step.sh
 
-.PHONY: build demo test test-race test-interop test-self sweep bench lint vet staticcheck fuzz clean deps
+.PHONY: build demo test test-race test-interop test-self sweep mutate bench lint vet staticcheck fuzz clean deps
 
 build: bin/rebuild
 
@@ -114,6 +114,11 @@ fuzz:
 	  for f in $$($(GO) test -list '^Fuzz' $$d | grep '^Fuzz'); do \
 	    echo "== $$d $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$d || exit 1; \
 	  done; done; done
+
+# Every check of the verifying code switched off, one after the other: a vector
+# must notice. make mutate MUTATE=attest/policy.go tries those of one file.
+mutate:
+	$(GO) run ./internal/mutate $(MUTATE)
 
 # Two builds of the same commit, nothing shared: minutes, so not part of test.
 test-self:

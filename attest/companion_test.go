@@ -25,7 +25,7 @@ func statusOf(t *testing.T, v *attest.Verdict, envelope []byte) attest.Statement
 	return all[i]
 }
 
-func judged(t *testing.T, w *attesttest.World, waivers []attest.Waiver, statements ...[]byte) *attest.Verdict {
+func judgedWith(t *testing.T, w *attesttest.World, waivers []attest.Waiver, statements ...[]byte) *attest.Verdict {
 	t.Helper()
 	v, err := attest.Judge(w.LoadPolicy(), w.Plan, statements, nil, waivers, attesttest.Now)
 	must(t, err)
@@ -35,12 +35,12 @@ func judged(t *testing.T, w *attesttest.World, waivers []attest.Waiver, statemen
 func TestCompanionIsListedAndNeverVotes(t *testing.T) {
 	w := attesttest.New(t)
 	east, north := w.Statement("east", nil), w.Statement("north", nil)
-	without := judged(t, w, nil, east)
-	one := judged(t, w, nil, east, w.Provenance("east", nil))
+	without := judgedWith(t, w, nil, east)
+	one := judgedWith(t, w, nil, east, w.Provenance("east", nil))
 	if one.State() != attest.StatePending || !reflect.DeepEqual(one.Shortfalls(), without.Shortfalls()) {
 		t.Errorf("a provenance voted: %s %v", one.State(), one.Shortfalls())
 	}
-	v := judged(t, w, nil, east, north, w.Provenance("north", nil), w.Provenance("east", nil))
+	v := judgedWith(t, w, nil, east, north, w.Provenance("north", nil), w.Provenance("east", nil))
 	if v.State() != attest.StateMet || len(v.Judged()) != 4 || len(v.Envelopes()) != 4 || len(v.Contradictions()) != 0 {
 		t.Errorf("%s, %d judged, %v", v.State(), len(v.Judged()), v.Contradictions())
 	}
@@ -57,7 +57,7 @@ func TestCompanionIsListedAndNeverVotes(t *testing.T) {
 			t.Errorf("%s: provenance %s, want %s", o.Operator, o.Provenance, want)
 		}
 	}
-	for _, o := range judged(t, w, nil, east, north).Operators() {
+	for _, o := range judgedWith(t, w, nil, east, north).Operators() {
 		if o.Provenance != "" {
 			t.Errorf("%s has a provenance out of nowhere: %s", o.Operator, o.Provenance)
 		}
@@ -67,13 +67,13 @@ func TestCompanionIsListedAndNeverVotes(t *testing.T) {
 func TestCompanionIgnoresOrderAndCopies(t *testing.T) {
 	w := attesttest.New(t)
 	all := append(w.Statements(), w.Provenances()...)
-	want := account(judged(t, w, nil, all...))
+	want := account(judgedWith(t, w, nil, all...))
 	for range len(all) {
 		all = append(all[1:], all[0])
-		if got := account(judged(t, w, nil, all...)); !reflect.DeepEqual(got, want) {
+		if got := account(judgedWith(t, w, nil, all...)); !reflect.DeepEqual(got, want) {
 			t.Fatalf("the order counts:\n%+v\n%+v", want, got)
 		}
-		if got := account(judged(t, w, nil, append(all, all...)...)); !reflect.DeepEqual(got, want) {
+		if got := account(judgedWith(t, w, nil, append(all, all...)...)); !reflect.DeepEqual(got, want) {
 			t.Fatalf("copies count:\n%+v\n%+v", want, got)
 		}
 	}
@@ -122,7 +122,7 @@ func TestCompanionRefused(t *testing.T) {
 			fault.EvidenceMismatch, "which is not at hand"},
 		"two signatures": {w.Sign(honest, "north", "east"), fault.Structure, "2 signatures"},
 	} {
-		v := judged(t, w, nil, w.Statement("east", nil), w.Statement("north", nil), c.raw)
+		v := judgedWith(t, w, nil, w.Statement("east", nil), w.Statement("north", nil), c.raw)
 		a := statusOf(t, v, c.raw)
 		if a.Status != attest.StatusRefused || a.Code != c.code || !strings.Contains(a.Why, c.why) {
 			t.Errorf("%s: %+v", name, a)
@@ -144,7 +144,7 @@ func TestCompanionPicksTheGoodEnvelope(t *testing.T) {
 	payload := w.ProvenancePayload("north", nil)
 	good, swapped, foreign := w.Sign(payload, "north"), w.Sign(payload, "east"), w.Sign(payload, "stranger")
 	for _, order := range [][][]byte{{good, swapped, foreign}, {swapped, foreign, good}, {foreign, good, swapped}} {
-		v := judged(t, w, nil, append(order, w.Statements()...)...)
+		v := judgedWith(t, w, nil, append(order, w.Statements()...)...)
 		if a := statusOf(t, v, good); a.Status != attest.StatusCompanion || a.Operator != "north" {
 			t.Errorf("%+v", a)
 		}
@@ -157,7 +157,7 @@ func TestCompanionOfOutsiders(t *testing.T) {
 	w.PolicyTOML += "[operators.south]\nkeys = [{ key = \"" + key64("south") + "\" }]\n"
 	for _, name := range []string{"south", "stranger"} {
 		raw := w.Sign(w.ProvenancePayload(name, nil), name)
-		if a := statusOf(t, judged(t, w, nil, append(w.Statements(), raw)...), raw); a.Status != attest.StatusOutsider {
+		if a := statusOf(t, judgedWith(t, w, nil, append(w.Statements(), raw)...), raw); a.Status != attest.StatusOutsider {
 			t.Errorf("%s: %+v", name, a)
 		}
 	}
@@ -169,7 +169,7 @@ func TestCompanionOfAVoidResult(t *testing.T) {
 	w := attesttest.New(t)
 	key := "keys = [{ key = \"" + key64("north") + "\" }]"
 	w.PolicyTOML = strings.Replace(w.PolicyTOML, key, strings.Replace(key, "}]", ", not_after = \"2026-05-01T00:00:00Z\" }, { key = \""+key64("north2")+"\" }]", 1), 1)
-	v := judged(t, w, nil, w.Statement("north", nil), w.Provenance("north", nil))
+	v := judgedWith(t, w, nil, w.Statement("north", nil), w.Provenance("north", nil))
 	a := statusOf(t, v, w.Provenance("north", nil))
 	if a.Status != attest.StatusVoid || !strings.Contains(a.Why, "2026-05-01") || len(v.Judged()) != 2 {
 		t.Errorf("%+v %v", a, v.Judged())
@@ -187,7 +187,7 @@ func TestCompanionOfAWaivedResult(t *testing.T) {
 	must(t, err)
 	waivers := []attest.Waiver{{Statement: e.Digest(), Reason: "a broken disk"}}
 	all := [][]byte{w.Statement("east", nil), w.Statement("north", nil), dissent, w.Provenance("west", lie)}
-	v := judged(t, w, waivers, all...)
+	v := judgedWith(t, w, waivers, all...)
 	if v.State() != attest.StateMet || len(v.Judged()) != 4 || statusOf(t, v, all[3]).Status != attest.StatusCompanion {
 		t.Errorf("%s %+v", v.State(), v.Statements())
 	}
@@ -197,7 +197,7 @@ func TestCompanionOfAWaivedResult(t *testing.T) {
 	}
 	// To waive the provenance is not to waive the result.
 	waivers[0].Statement = store.DigestOf(w.ProvenancePayload("west", lie))
-	if v := judged(t, w, waivers, all...); v.State() != attest.StateDissent {
+	if v := judgedWith(t, w, waivers, all...); v.State() != attest.StateDissent {
 		t.Errorf("a waiver of the provenance overruled the result: %s", v.State())
 	}
 }

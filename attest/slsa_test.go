@@ -52,7 +52,7 @@ func TestProvenanceForInToto(t *testing.T) {
 
 func TestVSAForInToto(t *testing.T) {
 	w := attesttest.New(t)
-	v := judged(t, w, nil, append(w.Statements(), w.Provenances()...)...)
+	v := judgedWith(t, w, nil, append(w.Statements(), w.Provenances()...)...)
 	// in-toto's type is of SLSA 1.0, before verifier.version.
 	payload, err := attest.NewVerdictVSA(w.LoadPolicy(), v, attest.Verifier{Name: "us"}, attesttest.Now)
 	must(t, err)
@@ -78,7 +78,7 @@ func TestVSAForInToto(t *testing.T) {
 // under no other.
 func TestEnvelopesForInToto(t *testing.T) {
 	w := attesttest.New(t)
-	summary, err := attest.NewVerdictVSA(w.LoadPolicy(), judged(t, w, nil, w.Statements()...), us, attesttest.Now)
+	summary, err := attest.NewVerdictVSA(w.LoadPolicy(), judgedWith(t, w, nil, w.Statements()...), us, attesttest.Now)
 	must(t, err)
 	for name, raw := range map[string][]byte{
 		"result": w.Statement("north", nil), "provenance": w.Provenance("north", nil), "summary": w.Sign(summary, "north"),

@@ -1,20 +1,31 @@
 package attest_test
 
 import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	stdjson "encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"os"
+	"path"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"testing/fstest"
+	"time"
 
 	"rebuild/attest"
 	"rebuild/attest/attesttest"
+	"rebuild/index"
 	"rebuild/internal/document"
 	"rebuild/internal/fault"
 	"rebuild/store"
@@ -24,100 +35,448 @@ const vectorDir = "../testdata/vectors"
 
 // vector is one file of testdata/vectors, as described in the README there.
 type vector struct {
-	Expect     string   `json:"expect"` // "ok", a verdict's state, or an error code
-	Why        string   `json:"why"`    // what would go wrong if this passed
-	Policy     string   `json:"policy,omitempty"`
-	Operator   string   `json:"operator,omitempty"`
-	Keys       []string `json:"keys,omitempty"`
-	Plan       string   `json:"plan,omitempty"`
-	Envelope   string   `json:"envelope,omitempty"`
-	Statements []string `json:"statements,omitempty"`
-	Lock       string   `json:"lock,omitempty"`
-	Objects    []string `json:"objects,omitempty"`
-	Waive      []string `json:"waive,omitempty"` // statements to waive, in verdict vectors
+	Expect  string   `json:"expect"`            // "ok", a verdict's state, or an error code
+	Why     string   `json:"why"`               // what would go wrong if this passed
+	Error   string   `json:"error,omitempty"`   // how this implementation words it
+	Account []string `json:"account,omitempty"` // what it says that it found
+
+	Now        string                `json:"now,omitempty"` // the time at which it is judged
+	Policy     string                `json:"policy,omitempty"`
+	Operator   string                `json:"operator,omitempty"`
+	Key        string                `json:"key,omitempty"`
+	Keys       []string              `json:"keys,omitempty"`
+	Plan       string                `json:"plan,omitempty"`
+	Envelope   string                `json:"envelope,omitempty"`
+	Statements []string              `json:"statements,omitempty"`
+	Builds     []vectorBuild         `json:"builds,omitempty"` // instead of plan and statements
+	Lock       string                `json:"lock,omitempty"`
+	Objects    []string              `json:"objects,omitempty"`
+	Waive      []string              `json:"waive,omitempty"` // statements to waive, in verdict vectors
+	Waivers    []vectorWaiver        `json:"waivers,omitempty"`
+	Name       string                `json:"name,omitempty"`    // the package that is asked for
+	Version    string                `json:"version,omitempty"` // of it
+	Line       string                `json:"line,omitempty"`    // of an index
+	Epoch      int64                 `json:"epoch,omitempty"`   // of the files
+	Files      map[string]vectorFile `json:"files,omitempty"`   // an archive, a bundle, an index or an OCI layout
+	Archive    string                `json:"archive,omitempty"` // base64 of gzip of a tar, instead of files
+	Pad        int64                 `json:"pad,omitempty"`     // zero bytes behind the archive
+	Layout     map[string]vectorFile `json:"layout,omitempty"`  // an OCI layout at hand
 }
 
-// run judges a vector and returns what comes out, in the words of Expect.
-func (v *vector) run(kind string) string {
-	switch kind {
-	case "policy":
-		_, err := attest.LoadPolicy("policy.toml", []byte(v.Policy))
-		return outcome(err)
-	case "plan":
-		_, err := attest.DecodePlan("plan.json", []byte(v.Plan))
-		return outcome(err)
-	case "result":
-		return outcome(v.openResult())
-	case "verdict":
-		return v.judge()
-	case "release":
-		return outcome(v.verifyRelease())
+type vectorBuild struct {
+	Plan       string   `json:"plan"`
+	Statements []string `json:"statements"`
+}
+
+type vectorWaiver struct {
+	Statement string `json:"statement"`
+	Reason    string `json:"reason"`
+}
+
+// vectorFile is a file as it stands in a vector. All empty removes that of
+// the base.
+type vectorFile struct {
+	Type   string `json:"type,omitempty"` // f, d, l or h; f if not given
+	Mode   string `json:"mode,omitempty"` // octal; 0644, or 0755 of d, 0777 of l
+	Text   string `json:"text,omitempty"`
+	Base64 string `json:"base64,omitempty"` // instead of text
+	Link   string `json:"link,omitempty"`
+}
+
+// judgement is what comes out of a vector.
+type judgement struct {
+	outcome string // in the words of Expect
+	text    string // of the error
+	account []string
+}
+
+func judged(err error, account ...string) judgement {
+	if err != nil {
+		return judgement{outcome: string(fault.CodeOf(err)), text: err.Error()}
 	}
-	return "no such kind of vector"
+	return judgement{outcome: "ok", account: account}
 }
 
-func outcome(err error) string {
-	if err == nil {
-		return "ok"
+// judge runs a vector.
+func (v *vector) judge(kind string) judgement {
+	run, ok := kinds[kind]
+	if !ok {
+		return judgement{outcome: "no such kind of vector"}
 	}
-	return string(fault.CodeOf(err))
+	return run(v)
 }
 
-func (v *vector) openResult() error {
+// kinds has what each folder asks. A kind of vector is a line here, one in
+// [madeVectors], a function that makes its vectors, and a row of the README.
+var kinds = map[string]func(*vector) judgement{
+	"policy": (*vector).runPolicy, "plan": (*vector).runPlan, "result": (*vector).runResult, "verdict": (*vector).runVerdict,
+	"release": (*vector).runRelease, "key": (*vector).runKey, "envelope": (*vector).runEnvelope, "package": (*vector).runPackage,
+	"bundle": (*vector).runBundle, "entry": (*vector).runEntry, "index": (*vector).runIndex, "publication": (*vector).runPublication,
+}
+
+func madeVectors(w *attesttest.World) map[string]map[string]vector {
+	return map[string]map[string]vector{
+		"policy": joined(policyVectors(), policyChecks()), "plan": joined(planVectors(w), planChecks(w)),
+		"result": joined(resultVectors(w), resultChecks(w)), "verdict": joined(verdictVectors(w), verdictChecks(w)),
+		"release": joined(releaseVectors(w), releaseChecks(w), layoutVectors(w)), "key": keyVectors(), "envelope": envelopeVectors(w),
+		"package": packageVectors(w), "bundle": bundleVectors(w), "entry": entryVectors(w), "index": indexVectors(w),
+		"publication": publicationVectors(w),
+	}
+}
+
+// joined is all of them; a name that stands in two is a mistake.
+func joined(all ...map[string]vector) map[string]vector {
+	out := map[string]vector{}
+	for _, some := range all {
+		for name, v := range some {
+			if _, taken := out[name]; taken {
+				panic(name)
+			}
+			out[name] = v
+		}
+	}
+	return out
+}
+
+func (v *vector) now() time.Time {
+	if v.Now == "" {
+		return attesttest.Now
+	}
+	t, err := attest.ParseTime(v.Now)
+	if err != nil {
+		panic(err)
+	}
+	return t
+}
+
+func (v *vector) runPolicy() judgement {
+	p, err := attest.LoadPolicy("policy.toml", []byte(v.Policy))
+	if err != nil {
+		return judged(err)
+	}
+	return judged(nil, string(p.Digest()), strings.Join(p.Operators(), " "))
+}
+
+func (v *vector) runPlan() judgement {
 	p, err := attest.DecodePlan("plan.json", []byte(v.Plan))
 	if err != nil {
-		return err
+		return judged(err)
+	}
+	return judged(nil, string(p.Digest()), strings.Join(p.Order(), " "))
+}
+
+func (v *vector) runKey() judgement {
+	k, err := attest.ParsePublicKey(v.Key)
+	if err != nil {
+		return judged(err)
+	}
+	return judged(nil, string(k.ID()), k.Fingerprint())
+}
+
+func (v *vector) runEnvelope() judgement {
+	e, err := attest.ParseEnvelope("envelope", []byte(v.Envelope))
+	if err != nil {
+		return judged(err)
+	}
+	return judged(nil, string(e.Digest()))
+}
+
+func (v *vector) runResult() judgement {
+	p, err := attest.DecodePlan("plan.json", []byte(v.Plan))
+	if err != nil {
+		return judged(err)
 	}
 	e, err := attest.ParseEnvelope("envelope", []byte(v.Envelope))
 	if err != nil {
-		return err
+		return judged(err)
 	}
 	var keys []attest.PublicKey
 	for _, text := range v.Keys {
 		k, err := attest.ParsePublicKey(text)
 		if err != nil {
-			return err
+			return judged(err)
 		}
 		keys = append(keys, k)
 	}
 	_, err = attest.OpenResult(e, v.Operator, keys, p)
-	return err
+	return judged(err)
 }
 
-func (v *vector) judge() string {
+func (v *vector) runVerdict() judgement {
 	policy, err := attest.LoadPolicy("policy.toml", []byte(v.Policy))
 	if err != nil {
-		return outcome(err)
+		return judged(err)
 	}
 	p, err := attest.DecodePlan("plan.json", []byte(v.Plan))
 	if err != nil {
-		return outcome(err)
+		return judged(err)
 	}
 	var waivers []attest.Waiver
 	for _, d := range v.Waive {
 		waivers = append(waivers, attest.Waiver{Statement: store.Digest(d), Reason: "a broken machine"})
 	}
-	verdict, err := attest.Judge(policy, p, texts(v.Statements), nil, waivers, attesttest.Now)
-	if err != nil {
-		return outcome(err)
+	for _, w := range v.Waivers {
+		waivers = append(waivers, attest.Waiver{Statement: store.Digest(w.Statement), Reason: w.Reason})
 	}
-	return string(verdict.State())
+	verdict, err := attest.Judge(policy, p, texts(v.Statements), nil, waivers, v.now())
+	if err != nil {
+		return judged(err)
+	}
+	_, err = verdict.Met()
+	out := judged(err)
+	out.outcome, out.account = string(verdict.State()), accountOf(verdict)
+	return out
 }
 
-func (v *vector) verifyRelease() error {
-	policy, err := attest.LoadPolicy("policy.toml", []byte(v.Policy))
-	if err != nil {
-		return err
+// accountOf says what a verdict made of operators and statements.
+func accountOf(v *attest.Verdict) []string {
+	var out []string
+	for _, o := range v.Operators() {
+		line := o.Operator + ": counted"
+		if !o.Counted {
+			line = o.Operator + ": not counted"
+		}
+		if o.Why != "" {
+			line += ": " + o.Why
+		}
+		out = append(out, line)
 	}
+	for _, s := range v.Statements() {
+		out = append(out, s.String())
+	}
+	for _, c := range v.Contradictions() {
+		out = append(out, c.String())
+	}
+	for _, raw := range v.Envelopes() {
+		out = append(out, "kept: "+string(store.DigestOf(raw)))
+	}
+	return out
+}
+
+func (v *vector) bundle() *attest.Bundle {
 	b := &attest.Bundle{Release: []byte(v.Envelope), Evidence: attest.Evidence{Objects: texts(v.Objects)}}
-	if v.Plan != "" {
-		b.Builds = []attest.BuildEvidence{{Plan: []byte(v.Plan), Statements: texts(v.Statements)}}
+	builds := v.Builds
+	if builds == nil && v.Plan != "" {
+		builds = []vectorBuild{{v.Plan, v.Statements}}
+	}
+	for _, build := range builds {
+		b.Builds = append(b.Builds, attest.BuildEvidence{Plan: []byte(build.Plan), Statements: texts(build.Statements)})
 	}
 	if v.Lock != "" {
 		b.Lock = []byte(v.Lock)
 	}
-	_, err = attest.Verify(policy, b, attest.Expect{}, attesttest.Now)
-	return err
+	return b
+}
+
+func (v *vector) runRelease() judgement {
+	policy, err := attest.LoadPolicy("policy.toml", []byte(v.Policy))
+	if err != nil {
+		return judged(err)
+	}
+	expect := attest.Expect{Name: v.Name, Version: v.Version}
+	if v.Archive != "" || len(v.Files) > 0 {
+		expect.Archives = append(expect.Archives, v.archive())
+	}
+	dir := ""
+	if len(v.Layout) > 0 {
+		if dir, err = os.MkdirTemp("", "layout-"); err != nil {
+			panic(err)
+		}
+		defer os.RemoveAll(dir)
+		writeFiles(dir, v.Layout)
+		expect.Layouts = []string{dir}
+	}
+	account, err := attest.Verify(policy, v.bundle(), expect, v.now())
+	if err != nil {
+		out := judged(err)
+		if dir != "" {
+			out.text = strings.ReplaceAll(out.text, dir, "DIR")
+		}
+		return out
+	}
+	return judged(nil, account.Lines()...)
+}
+
+func (v *vector) runPublication() judgement {
+	policy, err := attest.LoadPolicy("policy.toml", []byte(v.Policy))
+	if err != nil {
+		return judged(err)
+	}
+	p, err := attest.NewPublication(policy, v.bundle(), v.archive(), v.now())
+	if err != nil {
+		return judged(err)
+	}
+	return judged(nil, p.Account().Lines()...)
+}
+
+func (v *vector) runPackage() judgement {
+	p, err := attest.OpenPackage("archive", v.archive())
+	if err != nil {
+		return judged(err)
+	}
+	account := []string{p.Cksum()}
+	for _, x := range p.Payloads() {
+		account = append(account, fmt.Sprint(x.Platform, " ", x.Target, " at ", x.Path, ": ", x.Tree))
+	}
+	return judged(nil, account...)
+}
+
+func (v *vector) runBundle() judgement {
+	b, err := attest.OpenBundle("bundle", v.archive())
+	if err != nil {
+		return judged(err)
+	}
+	return judged(nil, fmt.Sprintf("%d builds, %d objects, lock %v", len(b.Builds), len(b.Objects), b.Lock != nil))
+}
+
+func (v *vector) runEntry() judgement {
+	policy, err := attest.LoadPolicy("policy.toml", []byte(v.Policy))
+	if err != nil {
+		return judged(err)
+	}
+	e, err := index.ParseEntry("line", []byte(v.Line))
+	if err != nil {
+		return judged(err)
+	}
+	return judged(e.VerifySignature(policy, v.now()))
+}
+
+func (v *vector) runIndex() judgement {
+	policy, err := attest.LoadPolicy("policy.toml", []byte(v.Policy))
+	if err != nil {
+		return judged(err)
+	}
+	fsys := fstest.MapFS{}
+	for name, f := range v.Files {
+		fsys[name] = &fstest.MapFile{Data: f.data()}
+	}
+	r, err := index.NewReader(fsys, "INDEX")
+	if err != nil {
+		return judged(err)
+	}
+	if _, _, err := r.Verify(v.Name, v.Version, policy, v.now()); err != nil {
+		return judged(err)
+	}
+	var notices []string
+	r.Notice = func(s string) { notices = append(notices, s) }
+	e, account, err := r.Verify(v.Name, v.Version, policy, v.now())
+	if err != nil {
+		return judged(err)
+	}
+	return judged(nil, slices.Concat([]string{e.Name + " " + e.Version}, notices, account.Lines())...)
+}
+
+func (f vectorFile) data() []byte {
+	if f.Base64 == "" {
+		return []byte(f.Text)
+	}
+	b, err := base64.StdEncoding.DecodeString(f.Base64)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+func (f vectorFile) mode() int64 {
+	text := f.Mode
+	if text == "" {
+		text = map[string]string{"d": "755", "l": "777"}[f.Type]
+	}
+	if text == "" {
+		text = "644"
+	}
+	n, err := strconv.ParseInt(text, 8, 64)
+	if err != nil {
+		panic(err)
+	}
+	return n
+}
+
+// writeFiles makes a directory of files.
+func writeFiles(dir string, files map[string]vectorFile) {
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		f, at := files[name], filepath.Join(dir, filepath.FromSlash(name))
+		err := os.MkdirAll(filepath.Dir(at), 0o755)
+		switch {
+		case err != nil:
+		case f.Type == "d":
+			err = os.MkdirAll(at, 0o755)
+		case f.Type == "l":
+			err = os.Symlink(f.Link, at)
+		default:
+			err = os.WriteFile(at, f.data(), 0o644)
+		}
+		if err != nil {
+			panic(err)
+		}
+	}
+}
+
+// archive returns the tar of a vector: what it gives itself, or the canonical
+// one of its files, as the README describes it.
+func (v *vector) archive() []byte {
+	if v.Archive == "" {
+		return append(canonicalTar(v.Files, v.Epoch), make([]byte, v.Pad)...)
+	}
+	packed, err := base64.StdEncoding.DecodeString(v.Archive)
+	if err != nil {
+		panic(err)
+	}
+	z, err := gzip.NewReader(bytes.NewReader(packed))
+	if err != nil {
+		panic(err)
+	}
+	out, err := io.ReadAll(z)
+	if err != nil {
+		panic(err)
+	}
+	return append(out, make([]byte, v.Pad)...)
+}
+
+var types = map[string]store.Type{"": store.Regular, "f": store.Regular, "d": store.Dir, "l": store.Symlink, "h": store.Link}
+
+// canonicalTar does not use the canonical writer of package store for what it
+// would refuse: a vector may be of anything.
+func canonicalTar(all map[string]vectorFile, epoch int64) []byte {
+	var files []store.File
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		f := all[name]
+		files = append(files, store.File{Path: name, Type: types[f.Type], Mode: uint32(f.mode()), Data: f.data(), Target: f.Link})
+	}
+	var out bytes.Buffer
+	if _, err := store.WriteArchive(&out, files, epoch); err != nil {
+		panic(err)
+	}
+	return out.Bytes()
+}
+
+// packed returns the tar of headers and contents, of any form, for Archive.
+func packed(headers []*tar.Header, contents ...string) string {
+	var plain bytes.Buffer
+	w := tar.NewWriter(&plain)
+	for i, h := range headers {
+		content := ""
+		if i < len(contents) {
+			content = contents[i]
+		}
+		h.Size = int64(len(content))
+		if err := w.WriteHeader(h); err != nil {
+			panic(err)
+		}
+		io.WriteString(w, content)
+	}
+	if err := w.Close(); err != nil {
+		panic(err)
+	}
+	return zipped(plain.Bytes())
+}
+
+func zipped(plain []byte) string {
+	var out bytes.Buffer
+	z, _ := gzip.NewWriterLevel(&out, 9)
+	z.Write(plain)
+	z.Close()
+	return base64.StdEncoding.EncodeToString(out.Bytes())
 }
 
 func texts(all []string) [][]byte {
@@ -128,52 +487,217 @@ func texts(all []string) [][]byte {
 	return out
 }
 
-// The vectors are files, so that another implementation can run them; how
-// they are made is in this package, so that they can be read and extended.
-// REBUILD_UPDATE=1 writes them anew.
-func TestVectors(t *testing.T) {
-	w := attesttest.New(t)
-	made := map[string]map[string]vector{
-		"policy": policyVectors(), "plan": planVectors(w), "result": resultVectors(w),
-		"verdict": verdictVectors(w), "release": releaseVectors(w),
+// namedVector is a vector as it was read from its file.
+type namedVector struct {
+	kind, name string
+	vector
+}
+
+// check says in what the outcome is not the expected one.
+func (v *namedVector) check() error {
+	got := v.judge(v.kind)
+	switch {
+	case got.outcome != v.Expect:
+		return fmt.Errorf("got %s (%s), want %s: %s", got.outcome, got.text, v.Expect, v.Why)
+	case got.text != v.Error:
+		return fmt.Errorf("got the error\n%s\nand not\n%s", got.text, v.Error)
+	case !slices.Equal(got.account, v.Account):
+		return fmt.Errorf("got the account\n%s\nand not\n%s", strings.Join(got.account, "\n"), strings.Join(v.Account, "\n"))
 	}
-	passes, refusals := 0, 0
-	for _, kind := range slices.Sorted(maps.Keys(made)) {
+	return nil
+}
+
+// readVectors reads every vector, from the files alone.
+func readVectors(t *testing.T) []namedVector {
+	t.Helper()
+	var out []namedVector
+	for _, kind := range slices.Sorted(maps.Keys(kinds)) {
 		dir := filepath.Join(vectorDir, kind)
-		if os.Getenv("REBUILD_UPDATE") == "1" {
-			writeVectors(t, dir, made[kind])
-		}
 		base, err := os.ReadFile(filepath.Join(dir, baseFile))
 		must(t, err)
 		files, err := os.ReadDir(dir)
 		must(t, err)
-		if len(files) != len(made[kind])+1 {
-			t.Errorf("%s has %d files for %d vectors and their base", dir, len(files), len(made[kind]))
-		}
 		for _, f := range files {
 			if f.Name() == baseFile {
 				continue
 			}
-			name := strings.TrimSuffix(f.Name(), ".json")
-			t.Run(kind+"/"+name, func(t *testing.T) {
-				data, err := os.ReadFile(filepath.Join(dir, f.Name()))
-				must(t, err)
-				var v vector
-				must(t, stdjson.Unmarshal(base, &v))
-				must(t, stdjson.Unmarshal(data, &v))
-				want, ok := made[kind][name]
-				if !ok || string(encodeVector(t, want, made[kind][bases[kind]])) != string(data) {
-					t.Errorf("%s is not what is made for it; run with REBUILD_UPDATE=1 and read the difference", f.Name())
+			data, err := os.ReadFile(filepath.Join(dir, f.Name()))
+			must(t, err)
+			v := namedVector{kind: kind, name: kind + "/" + strings.TrimSuffix(f.Name(), ".json")}
+			decodeVector(t, base, &v.vector)
+			v.Expect, v.Why, v.Error, v.Account = "", "", "", nil
+			decodeVector(t, data, &v.vector)
+			v.resolve()
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+// decodeVector reads a file of a vector over what v holds.
+func decodeVector(t *testing.T, data []byte, v *vector) {
+	t.Helper()
+	var tree any
+	must(t, stdjson.Unmarshal(data, &tree))
+	full, err := stdjson.Marshal(eachText(tree, func(s string) string {
+		name, shared := strings.CutPrefix(s, "@")
+		if !shared {
+			return s
+		}
+		text, err := os.ReadFile(filepath.Join(vectorDir, sharedDir, name))
+		must(t, err)
+		return string(text)
+	}))
+	must(t, err)
+	must(t, stdjson.Unmarshal(full, v))
+}
+
+// eachText returns decoded JSON with every text changed.
+func eachText(v any, change func(string) string) any {
+	switch v := v.(type) {
+	case string:
+		return change(v)
+	case []any:
+		for i := range v {
+			v[i] = eachText(v[i], change)
+		}
+	case map[string]any:
+		for k := range v {
+			v[k] = eachText(v[k], change)
+		}
+	}
+	return v
+}
+
+// sharedDir holds texts that stand in several vectors, each under the first
+// half of its sha256. A vector says @NAME for one.
+const sharedDir = "shared"
+
+func sharedName(text string) string { return store.DigestOf([]byte(text)).Hex()[:32] }
+
+// sharedTexts returns by name the long texts that stand in more than one file.
+func sharedTexts(t *testing.T, made map[string]map[string]vector) map[string]string {
+	t.Helper()
+	out, count := map[string]string{}, map[string]int{}
+	for kind, all := range made {
+		base := all[bases[kind]]
+		for _, v := range append(slices.Collect(maps.Values(all)), base) {
+			than := base
+			if reflect.DeepEqual(v, base) {
+				than = vector{}
+			}
+			seen := map[string]bool{}
+			eachText(difference(t, v, than), func(s string) string {
+				if name := sharedName(s); len(s) > 400 && !seen[name] {
+					seen[name] = true
+					count[name]++
+					out[name] = s
 				}
-				if got := v.run(kind); got != v.Expect {
-					t.Errorf("got %s, want %s: %s", got, v.Expect, v.Why)
-				}
-				if v.Expect == "ok" || v.Expect == "met" {
-					passes++
-				} else {
-					refusals++
-				}
+				return s
 			})
+		}
+	}
+	maps.DeleteFunc(out, func(name, _ string) bool { return count[name] < 2 })
+	return out
+}
+
+// resolve takes away the files that a vector removes, and writes out what is
+// given by a rule.
+func (v *vector) resolve() {
+	for _, files := range []map[string]vectorFile{v.Files, v.Layout} {
+		maps.DeleteFunc(files, func(_ string, f vectorFile) bool { return f == vectorFile{} })
+	}
+	value := reflect.ValueOf(v).Elem()
+	for i := range value.NumField() {
+		switch f := value.Field(i); f.Kind() {
+		case reflect.String:
+			f.SetString(expand(f.String()))
+		case reflect.Slice:
+			for j := range f.Len() {
+				if f.Index(j).Kind() == reflect.String {
+					f.Index(j).SetString(expand(f.Index(j).String()))
+				}
+			}
+		}
+	}
+	for _, files := range []map[string]vectorFile{v.Files, v.Layout} {
+		for name, f := range files {
+			f.Text = expand(f.Text)
+			files[name] = f
+		}
+	}
+}
+
+var repeated = regexp.MustCompile(`⟨([0-9]+)×([^⟩]*)⟩`)
+
+var octet = regexp.MustCompile(`⟨0x([0-9a-f]{2})⟩`)
+
+// expand writes out ⟨N×TEXT⟩, so that a large input is a small file, and
+// ⟨0xHH⟩, a byte that is no text.
+func expand(s string) string {
+	s = octet.ReplaceAllStringFunc(s, func(m string) string {
+		b, err := hex.DecodeString(octet.FindStringSubmatch(m)[1])
+		if err != nil {
+			panic(err)
+		}
+		return string(b)
+	})
+	return repeated.ReplaceAllStringFunc(s, func(m string) string {
+		part := repeated.FindStringSubmatch(m)
+		n, err := strconv.Atoi(part[1])
+		if err != nil {
+			panic(err)
+		}
+		return strings.Repeat(part[2], n)
+	})
+}
+
+func times(n int, text string) string { return fmt.Sprintf("⟨%d×%s⟩", n, text) }
+
+// The vectors are files, so that another implementation can run them; how
+// they are made is in this package, so that they can be read and extended.
+// REBUILD_UPDATE=1 writes them anew; what each expects is said where it is
+// made, and only the words of the error and the account are recorded.
+func TestVectors(t *testing.T) {
+	made := madeVectors(attesttest.New(t))
+	shared := sharedTexts(t, made)
+	if os.Getenv("REBUILD_UPDATE") == "1" {
+		for kind, all := range made {
+			writeVectors(t, kind, all, shared)
+		}
+		writeShared(t, shared)
+	}
+	files, err := os.ReadDir(filepath.Join(vectorDir, sharedDir))
+	must(t, err)
+	if len(files) != len(shared) {
+		t.Errorf("%d texts are shared, there are files of %d", len(shared), len(files))
+	}
+	passes, refusals, seen := 0, 0, map[string]bool{}
+	for _, v := range readVectors(t) {
+		t.Run(v.name, func(t *testing.T) {
+			seen[v.name] = true
+			want, ok := made[v.kind][path.Base(v.name)]
+			data, err := os.ReadFile(filepath.Join(vectorDir, v.name+".json"))
+			must(t, err)
+			want.Error, want.Account = v.Error, v.Account // which check holds against what comes out
+			if !ok || string(encodeVector(t, want, made[v.kind][bases[v.kind]], shared)) != string(data) {
+				t.Error("not what is made for it; run with REBUILD_UPDATE=1 and read the difference")
+			}
+			if err := v.check(); err != nil {
+				t.Error(err)
+			}
+			if v.Expect == "ok" || v.Expect == "met" {
+				passes++
+			} else {
+				refusals++
+			}
+		})
+	}
+	for kind, all := range made {
+		for name := range all {
+			if !seen[kind+"/"+name] {
+				t.Errorf("%s/%s is made and has no file", kind, name)
+			}
 		}
 	}
 	if passes < 20 || refusals < 80 {
@@ -185,33 +709,99 @@ func TestVectors(t *testing.T) {
 // those of the honest one.
 const baseFile = "base.json"
 
-var bases = map[string]string{"policy": "two-of-three", "plan": "two-stages", "result": "built", "verdict": "all-agree", "release": "honest"}
+var bases = map[string]string{"policy": "two-of-three", "plan": "two-stages", "result": "built", "verdict": "all-agree", "release": "honest",
+	"key": "north", "envelope": "north", "package": "honest", "bundle": "honest", "entry": "signed", "index": "honest", "publication": "honest"}
 
-func writeVectors(t *testing.T, dir string, all map[string]vector) {
+// recorded adds to a vector what this implementation says.
+func recorded(kind string, v vector) vector {
+	full := v
+	full.Files, full.Layout = maps.Clone(v.Files), maps.Clone(v.Layout)
+	full.Statements, full.Keys, full.Objects = slices.Clone(v.Statements), slices.Clone(v.Keys), slices.Clone(v.Objects)
+	full.resolve()
+	j := full.judge(kind)
+	v.Error, v.Account = j.text, j.account
+	return v
+}
+
+func writeShared(t *testing.T, shared map[string]string) {
 	t.Helper()
+	dir := filepath.Join(vectorDir, sharedDir)
 	must(t, os.RemoveAll(dir))
 	must(t, os.MkdirAll(dir, 0o755))
-	base := all[bases[filepath.Base(dir)]]
-	must(t, os.WriteFile(filepath.Join(dir, baseFile), encodeVector(t, base, vector{}), 0o644))
-	for name, v := range all {
-		must(t, os.WriteFile(filepath.Join(dir, name+".json"), encodeVector(t, v, base), 0o644))
+	for name, text := range shared {
+		must(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644))
 	}
 }
 
-// encodeVector writes expect, why and what differs from the base.
-func encodeVector(t *testing.T, v, base vector) []byte {
+func writeVectors(t *testing.T, kind string, all map[string]vector, shared map[string]string) {
+	t.Helper()
+	dir := filepath.Join(vectorDir, kind)
+	must(t, os.RemoveAll(dir))
+	must(t, os.MkdirAll(dir, 0o755))
+	base := all[bases[kind]]
+	must(t, os.WriteFile(filepath.Join(dir, baseFile), encodeVector(t, base, vector{}, shared), 0o644))
+	for name, v := range all {
+		must(t, os.WriteFile(filepath.Join(dir, name+".json"), encodeVector(t, recorded(kind, v), base, shared), 0o644))
+	}
+}
+
+// difference returns expect, why and what differs from the base, as decoded
+// JSON.
+func difference(t *testing.T, v, base vector) any {
 	t.Helper()
 	out := object{"expect": v.Expect, "why": v.Why}
 	mine, theirs := reflect.ValueOf(v), reflect.ValueOf(base)
 	for i := range mine.NumField() {
 		name, _, _ := strings.Cut(mine.Type().Field(i).Tag.Get("json"), ",")
-		if !reflect.DeepEqual(mine.Field(i).Interface(), theirs.Field(i).Interface()) {
-			out[name] = mine.Field(i).Interface()
+		switch m := mine.Field(i).Interface().(type) {
+		case map[string]vectorFile:
+			if d := changed(m, theirs.Field(i).Interface().(map[string]vectorFile)); len(d) > 0 {
+				out[name] = d
+			}
+		default:
+			if !reflect.DeepEqual(m, theirs.Field(i).Interface()) {
+				out[name] = m
+			}
 		}
 	}
-	b, err := stdjson.MarshalIndent(out, "", "  ")
+	raw, err := stdjson.Marshal(out)
 	must(t, err)
-	return append(b, '\n')
+	var tree any
+	must(t, stdjson.Unmarshal(raw, &tree))
+	return tree
+}
+
+// encodeVector returns the file of a vector.
+func encodeVector(t *testing.T, v, base vector, shared map[string]string) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	e := stdjson.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	must(t, e.Encode(eachText(difference(t, v, base), func(s string) string {
+		if name := sharedName(s); shared[name] != "" {
+			return "@" + name
+		}
+		return s
+	})))
+	return b.Bytes()
+}
+
+// changed returns the files that are not those of the base; one that is not
+// there any more is empty.
+func changed(files, base map[string]vectorFile) map[string]vectorFile {
+	out := map[string]vectorFile{}
+	for name, f := range files {
+		if f != base[name] {
+			out[name] = f
+		}
+	}
+	for name := range base {
+		if _, ok := files[name]; !ok {
+			out[name] = vectorFile{}
+		}
+	}
+	return out
 }
 
 // object is a JSON object that is being spoiled.

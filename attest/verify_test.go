@@ -207,7 +207,7 @@ func TestVerifyLayoutFindsEveryDamagedBlob(t *testing.T) {
 	}
 }
 
-func between(t *testing.T, b []byte, from, to string) []byte {
+func between(t testing.TB, b []byte, from, to string) []byte {
 	t.Helper()
 	_, rest, ok := bytes.Cut(b, []byte(from))
 	if !ok {

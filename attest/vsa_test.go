@@ -56,7 +56,7 @@ func image(s attest.StageResult) []attest.Subject {
 func TestVSAOfAVerdict(t *testing.T) {
 	w := attesttest.New(t)
 	all := append(w.Statements(), w.Provenances()...)
-	got := summarised(t, w, judged(t, w, nil, append(all, []byte("junk"), w.Statement("stranger", nil))...))
+	got := summarised(t, w, judgedWith(t, w, nil, append(all, []byte("junk"), w.Statement("stranger", nil))...))
 	want := &attest.VSA{
 		Subjects: image(w.Stages[1]), Verifier: "urn:rebuild:verifier:us", Version: map[string]string{"rebuild": "1.0.0"}, Verified: attesttest.Now,
 		Resource: "urn:rebuild:plan:" + w.Plan.Digest().Hex(), Policy: "urn:rebuild:policy:demo", Inputs: digestsOf(t, all...),
@@ -116,7 +116,7 @@ func TestVSALevels(t *testing.T) {
 		if c.policy != "" {
 			w.PolicyTOML = c.policy
 		}
-		if got := summarised(t, &w, judged(t, &w, nil, c.statements...)); got.Result != attest.ResultPassed || !slices.Equal(got.Levels, c.want) {
+		if got := summarised(t, &w, judgedWith(t, &w, nil, c.statements...)); got.Result != attest.ResultPassed || !slices.Equal(got.Levels, c.want) {
 			t.Errorf("%s: %s %v, want %v", name, got.Result, got.Levels, c.want)
 		}
 	}
@@ -127,10 +127,10 @@ func TestVSAOfSeveralBuilds(t *testing.T) {
 	w := attesttest.New(t)
 	e, n, pe, pn := w.Statement("east", nil), w.Statement("north", nil), w.Provenance("east", nil), w.Provenance("north", nil)
 	untraced := func(r *attest.Result) { r.Lineage = nil }
-	full, bare := judged(t, w, nil, e, n, pe, pn), judged(t, w, nil, e, n)
-	loose := judged(t, w, nil, e, w.Statement("north", untraced), pe, w.Provenance("north", untraced))
-	pending := judged(t, w, nil, e)
-	dissent := judged(t, w, nil, e, w.Statement("north", func(r *attest.Result) { r.Stages[1] = w.Stage("hello", nil) }))
+	full, bare := judgedWith(t, w, nil, e, n, pe, pn), judgedWith(t, w, nil, e, n)
+	loose := judgedWith(t, w, nil, e, w.Statement("north", untraced), pe, w.Provenance("north", untraced))
+	pending := judgedWith(t, w, nil, e)
+	dissent := judgedWith(t, w, nil, e, w.Statement("north", func(r *attest.Result) { r.Stages[1] = w.Stage("hello", nil) }))
 	for _, c := range []struct {
 		name   string
 		a, b   *attest.Verdict
@@ -162,7 +162,7 @@ func failing(r *attest.Result) {
 // Nobody knows yet, so there is nothing to sign.
 func TestNoVSAWhilePending(t *testing.T) {
 	w := attesttest.New(t)
-	v := judged(t, w, nil, w.Statement("east", nil), w.Provenance("east", nil))
+	v := judgedWith(t, w, nil, w.Statement("east", nil), w.Provenance("east", nil))
 	payload, err := attest.NewVerdictVSA(w.LoadPolicy(), v, us, attesttest.Now)
 	code(t, err, fault.QuorumPending)
 	if payload != nil {
@@ -174,7 +174,7 @@ func TestNoVSAWhilePending(t *testing.T) {
 
 func TestVSARefuses(t *testing.T) {
 	w := attesttest.New(t)
-	v := judged(t, w, nil, w.Statements()...)
+	v := judgedWith(t, w, nil, w.Statements()...)
 	for name, c := range map[string]struct {
 		by   attest.Verifier
 		now  time.Time
@@ -207,7 +207,7 @@ func TestVSAOfADissent(t *testing.T) {
 	other := w.Stage("hello", []store.File{{Path: "x", Mode: 0o644}})
 	lie := func(r *attest.Result) { r.Stages[1] = other }
 	all := [][]byte{w.Statement("east", nil), w.Statement("north", nil), w.Statement("west", lie), w.Provenance("west", lie)}
-	got := summarised(t, w, judged(t, w, nil, all...))
+	got := summarised(t, w, judgedWith(t, w, nil, all...))
 	if got.Result != attest.ResultFailed || !slices.Equal(got.Levels, []string{attest.LevelFailed}) || !slices.Equal(got.Inputs, digestsOf(t, all...)) {
 		t.Errorf("%+v", got)
 	}
@@ -231,7 +231,7 @@ func TestVSAOfADissent(t *testing.T) {
 	unequal := w.Statement("east", func(r *attest.Result) {
 		r.Outcome, r.Stages, r.Repeat.Equal, r.Failure = attest.OutcomeNotDeterministic, nil, false, &attest.Failure{Stage: "base"}
 	})
-	if names := subjectsOf(summarised(t, w, judged(t, w, nil, unequal))); !slices.Equal(names, []string{"plan:demo " + w.Plan.Digest().Hex()}) {
+	if names := subjectsOf(summarised(t, w, judgedWith(t, w, nil, unequal))); !slices.Equal(names, []string{"plan:demo " + w.Plan.Digest().Hex()}) {
 		t.Errorf("%v", names)
 	}
 }
@@ -249,7 +249,7 @@ func TestVSAPassesTheWinnersImagesAlone(t *testing.T) {
 	w := attesttest.New(t)
 	w.PolicyTOML = strings.Replace(w.PolicyTOML, "[operators.east]", "[dissent]\non = \"report\"\n[operators.east]", 1)
 	other := w.Stage("hello", []store.File{{Path: "x", Mode: 0o644}})
-	v := judged(t, w, nil, w.Statement("east", nil), w.Statement("north", nil), w.Statement("west", func(r *attest.Result) { r.Stages[1] = other }))
+	v := judgedWith(t, w, nil, w.Statement("east", nil), w.Statement("north", nil), w.Statement("west", func(r *attest.Result) { r.Stages[1] = other }))
 	if got := summarised(t, w, v); got.Result != attest.ResultPassed || !reflect.DeepEqual(got.Subjects, image(w.Stages[1])) {
 		t.Errorf("%+v", got)
 	}
@@ -280,7 +280,7 @@ func decoded(t *testing.T, payload []byte) object {
 
 func TestOpenVSA(t *testing.T) {
 	w := attesttest.New(t)
-	payload, err := attest.NewVerdictVSA(w.LoadPolicy(), judged(t, w, nil, w.Statements()...), us, attesttest.Now)
+	payload, err := attest.NewVerdictVSA(w.LoadPolicy(), judgedWith(t, w, nil, w.Statements()...), us, attesttest.Now)
 	must(t, err)
 	predicate := func(o object) object { return sub(o, "predicate") }
 	other := store.DigestOf(nil).Hex()
@@ -343,10 +343,10 @@ func TestOpenVSA(t *testing.T) {
 // A summary is no vote, whoever signs it.
 func TestVSAIsNoStatementOfAnOperator(t *testing.T) {
 	w := attesttest.New(t)
-	payload, err := attest.NewVerdictVSA(w.LoadPolicy(), judged(t, w, nil, w.Statements()...), us, attesttest.Now)
+	payload, err := attest.NewVerdictVSA(w.LoadPolicy(), judgedWith(t, w, nil, w.Statements()...), us, attesttest.Now)
 	must(t, err)
 	raw := w.Sign(payload, "north")
-	v := judged(t, w, nil, w.Statement("east", nil), raw)
+	v := judgedWith(t, w, nil, w.Statement("east", nil), raw)
 	if a := statusOf(t, v, raw); a.Status != attest.StatusRefused || v.State() != attest.StatePending {
 		t.Errorf("%+v %s", a, v.State())
 	}

@@ -11,7 +11,7 @@ import (
 
 // However BuildKit's exporter wraps a tree, ours is one identity: annotations,
 // compression and rewritten times change only the recorded extra (G53).
-func TestFourWrappingsOneVote(t *testing.T) {
+func TestG53_FourWrappingsOneVote(t *testing.T) {
 	b := newBench(t, "", nil)
 	extras := map[store.Digest]bool{}
 	var first pipeline.Output

@@ -127,7 +127,7 @@ func TestTwinsAreRefused(t *testing.T) {
 	must(t, err)
 }
 
-func TestOldOwnersMustSign(t *testing.T) {
+func TestG31_OldOwnersMustSign(t *testing.T) {
 	w := attesttest.New(t)
 	_, x := newIndex(t)
 	_, err := publish(x, w, publication(t, w, []string{"alice"}, []string{"alice", "r1", "r2"}))
@@ -160,7 +160,7 @@ func TestWhoMaySignEntries(t *testing.T) {
 
 // A foreign index may sign with its own key and serve that key beside the
 // entries; the reader's policy does not know it (G30).
-func TestForeignIndexWithItsOwnKeys(t *testing.T) {
+func TestG30_ForeignIndexWithItsOwnKeys(t *testing.T) {
 	w := attesttest.New(t)
 	dir := filepath.Join(t.TempDir(), "index")
 	foreign := *w

@@ -424,11 +424,11 @@ func xzWithDictionary(t testing.TB, b []byte, bits byte) []byte {
 	return b
 }
 
-// TestHostileArchives runs the corpus: each archive is refused for its own
+// TestG50_HostileArchives runs the corpus: each archive is refused for its own
 // reason or taken whole, the sentinel beside the target is untouched, and
 // memory stays bounded. The numbers of archives and of taken ones are part of
 // the test.
-func TestHostileArchives(t *testing.T) {
+func TestG50_HostileArchives(t *testing.T) {
 	s := newStore(t)
 	base := t.TempDir()
 	sentinel := filepath.Join(base, "x")

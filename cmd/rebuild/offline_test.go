@@ -73,7 +73,7 @@ func TestVerifyOpensNoSocket(t *testing.T) {
 }
 
 // The same where there is no network at all, not even a loopback interface.
-func TestVerifyWithoutANetwork(t *testing.T) {
+func TestG38_VerifyWithoutANetwork(t *testing.T) {
 	t.Parallel()
 	c := rebuild(t, verifyArgs(releaseDir(t))...)
 	isolated(c.Cmd)

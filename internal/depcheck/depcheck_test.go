@@ -95,7 +95,7 @@ func ours(path string) bool { return path == "rebuild" || strings.HasPrefix(path
 
 // testOnly are packages that exist for tests; nothing else may import them.
 func testOnly(path string) bool {
-	return strings.HasSuffix(path, "test") || strings.Contains(path, "/testdata/") || strings.HasSuffix(path, "/depcheck")
+	return strings.HasSuffix(path, "test") || strings.Contains(path, "/testdata/") || strings.HasSuffix(path, "/depcheck") || strings.HasSuffix(path, "/mutate")
 }
 
 func TestDirection(t *testing.T) {

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+)
+
+// exemptions are what exempt.txt says, a line each:
+//
+//	skip FILE FUNCTION | reason
+//	FILE FUNCTION KIND SOURCE | reason
+//
+// The first leaves a function out that decides nothing for a verifier, the
+// second one mutant that no vector can kill. A mutant is named by what it
+// switches off and not by its line, so that an exemption holds for the text
+// that was examined and for nothing else.
+type exemptions struct {
+	skip    map[[2]string]bool // file and function; whether it was met
+	mutants map[[4]string]*exemption
+}
+
+type exemption struct {
+	line   int
+	met    bool
+	killed bool
+}
+
+func parseExemptions(text string) (*exemptions, error) {
+	ex := &exemptions{skip: map[[2]string]bool{}, mutants: map[[4]string]*exemption{}}
+	for i, line := range strings.Split(text, "\n") {
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		at := strings.LastIndex(line, " | ")
+		if at < 0 || strings.TrimSpace(line[at+3:]) == "" {
+			return nil, fmt.Errorf("%s:%d: no reason is given", exemptFile, i+1)
+		}
+		what := strings.TrimSpace(line[:at])
+		if rest, ok := strings.CutPrefix(what, "skip "); ok {
+			file, fn, ok := strings.Cut(rest, " ")
+			if !ok {
+				return nil, fmt.Errorf("%s:%d: not skip FILE FUNCTION", exemptFile, i+1)
+			}
+			for _, name := range strings.Fields(fn) {
+				ex.skip[[2]string{file, name}] = false
+			}
+			continue
+		}
+		parts := strings.SplitN(what, " ", 4)
+		if len(parts) != 4 {
+			return nil, fmt.Errorf("%s:%d: not FILE FUNCTION KIND SOURCE", exemptFile, i+1)
+		}
+		ex.mutants[[4]string(parts)] = &exemption{line: i + 1}
+	}
+	return ex, nil
+}
+
+func (ex *exemptions) skips(file, fn string) bool {
+	key := [2]string{file, fn}
+	if _, ok := ex.skip[key]; !ok {
+		return false
+	}
+	ex.skip[key] = true
+	return true
+}
+
+// covers says whether a mutant is exempt, and notes whether it was killed all
+// the same.
+func (ex *exemptions) covers(m Mutant, killed bool) bool {
+	e := ex.mutants[[4]string{m.File, m.Func, m.Kind, m.Source}]
+	if e == nil {
+		return false
+	}
+	e.met, e.killed = true, killed
+	return true
+}
+
+// stale returns the exemptions that are not needed: of a whole run those of
+// nothing that is there, and always those of a mutant that was killed.
+func (ex *exemptions) stale(whole bool) []string {
+	var out []string
+	for key, e := range ex.mutants {
+		switch {
+		case e.killed:
+			out = append(out, fmt.Sprintf("%s:%d: is killed: %s", exemptFile, e.line, strings.Join(key[:], " ")))
+		case whole && !e.met:
+			out = append(out, fmt.Sprintf("%s:%d: there is no such mutant: %s", exemptFile, e.line, strings.Join(key[:], " ")))
+		}
+	}
+	for key, met := range ex.skip {
+		if !met {
+			out = append(out, fmt.Sprintf("%s: there is no such function: %s %s", exemptFile, key[0], key[1]))
+		}
+	}
+	return out
+}
