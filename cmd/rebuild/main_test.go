@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 	if status, ours := engine.Reexec(os.Args); ours {
 		os.Exit(status)
 	}
-	testscript.Main(withCache{m}, map[string]func(){"rebuild": main})
+	testscript.Main(withCache{m}, map[string]func(){"rebuild": main, "measure": measure})
 }
 
 // cache holds an embedded runc once it is unpacked; all tests share it.
