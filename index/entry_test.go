@@ -94,3 +94,21 @@ func FuzzEntry(f *testing.F) {
 		}
 	})
 }
+
+// A config that is read can be written in the same bytes.
+func FuzzConfig(f *testing.F) {
+	good, err := document.Encode(Config{SchemaVersion: document.IndexConfig.ID(), Signing: SigningWith(attesttest.Key("index").Public())})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(good)
+	f.Fuzz(func(t *testing.T, in []byte) {
+		c, err := decodeConfig(in)
+		if err != nil {
+			return
+		}
+		if out, err := document.Encode(c); err != nil || !bytes.Equal(in, out) {
+			t.Fatalf("%s became %s, %v", in, out, err)
+		}
+	})
+}

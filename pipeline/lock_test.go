@@ -1,6 +1,7 @@
 package pipeline_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"rebuild/internal/document"
 	"rebuild/internal/fault"
 	"rebuild/pipeline"
 	"rebuild/store"
@@ -350,4 +352,47 @@ func TestLockOrder(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A lock that is read is exactly what is written.
+func FuzzLock(f *testing.F) {
+	dir := f.TempDir()
+	for path, text := range map[string]string{
+		"pipeline.toml":   head + rest,
+		"a/stage.toml":    "schema_version = \"rebuild.stage@1.0.0\"\nname = \"a\"\n",
+		"a/Containerfile": "FROM scratch\n",
+	} {
+		file := filepath.Join(dir, path)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			f.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			f.Fatal(err)
+		}
+	}
+	p, err := pipeline.Load(dir, dir, nil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	l, err := p.NewLock()
+	if err != nil {
+		f.Fatal(err)
+	}
+	data, err := p.WriteLock(l)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(data)
+	f.Fuzz(func(t *testing.T, in []byte) {
+		if err := os.WriteFile(lockFile(dir), in, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		l, err := p.ReadLock()
+		if err != nil {
+			return
+		}
+		if out, err := document.Encode(l); err != nil || !bytes.Equal(in, out) {
+			t.Fatalf("%s became %s, %v", in, out, err)
+		}
+	})
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"archive/tar"
 	"bytes"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"os"
@@ -260,6 +261,23 @@ func FuzzArchive(f *testing.F) {
 		}
 		if _, err := ParseTree(tree.Text()); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// A digest that parses is its own only text.
+func FuzzParseDigest(f *testing.F) {
+	f.Add(string(DigestOf(nil)))
+	f.Add(strings.ToUpper(string(DigestOf(nil))))
+	f.Add("sha512:00")
+	f.Fuzz(func(t *testing.T, text string) {
+		d, err := ParseDigest(text)
+		if err != nil {
+			return
+		}
+		raw, err := hex.DecodeString(d.Hex())
+		if err != nil || string(DigestOfSum(raw)) != text {
+			t.Fatalf("%q became %s", text, d)
 		}
 	})
 }

@@ -62,11 +62,22 @@ func open(dir string, fsys durable.FS) (*Store, error) {
 	return s, s.create()
 }
 
+// maxLayoutFile bounds index.json, which has some 300 bytes for each tag, and
+// oci-layout: a store may be somebody else's.
+const maxLayoutFile = 32 << 20
+
+func readBounded(file string) ([]byte, error) {
+	if info, err := os.Stat(file); err == nil && info.Size() > maxLayoutFile {
+		return nil, fault.New(fault.Parse, "%d bytes, at most %d are allowed", info.Size(), maxLayoutFile).At(file, 0)
+	}
+	return os.ReadFile(file)
+}
+
 // checkLayout returns an error that is fs.ErrNotExist if there is no layout
 // in the directory or a process stopped while it made one.
 func (s *Store) checkLayout() error {
 	file := s.path(layoutFile)
-	b, err := os.ReadFile(file)
+	b, err := readBounded(file)
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -40,7 +39,7 @@ func newIndex() *layoutIndex {
 // readIndex reads index.json.
 func (s *Store) readIndex() (*layoutIndex, []tagged, error) {
 	file := s.path(indexFile)
-	b, err := os.ReadFile(file)
+	b, err := readBounded(file)
 	if err != nil {
 		return nil, nil, err
 	}

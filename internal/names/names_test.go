@@ -1,6 +1,7 @@
 package names_test
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -76,4 +77,27 @@ func TestDistinct(t *testing.T) {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}
+}
+
+// A name that passes is a single path element that means itself, also where
+// letters of either case are one, and a version is equal to itself alone.
+func FuzzNames(f *testing.F) {
+	for _, s := range []string{"hello", "org/hello", "con", "a..b", "../x", "a-_b", "1.0.0", "1.0.0-rc.1+b", "v1", "01.0.0"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if names.Check(s) == nil && (filepath.Base(s) != s || !filepath.IsLocal(s) || strings.ToLower(s) != s || len(s) > 64 || names.Check(names.Fold(s)) != nil && !strings.Contains(s, "_")) {
+			t.Fatalf("%q is a name", s)
+		}
+		if names.Package(s) == nil {
+			for _, part := range strings.Split(s, "/") {
+				if err := names.Check(part); err != nil {
+					t.Fatalf("%q is a package: %v", s, err)
+				}
+			}
+		}
+		if names.Version(s) == nil && (names.CompareVersions(s, s) != 0 || strings.ContainsAny(s, "/\\ \x00\n")) {
+			t.Fatalf("%q is a version", s)
+		}
+	})
 }
