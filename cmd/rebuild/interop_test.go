@@ -107,12 +107,35 @@ func newBench(t *testing.T, host string) *bench {
 	}
 	// Whoever asks the network for something gets no answer.
 	b.env = append(environment(filepath.Join(b.dir, "home")), "HTTP_PROXY=http://127.0.0.1:1", "HTTPS_PROXY=http://127.0.0.1:1", "REPO="+host+"/demo/hello")
-	statements, err := filepath.Glob(filepath.Join(b.dir, "results/*/*/north/*"+attest.EnvelopeSuffix))
-	if err != nil || len(statements) != 1 {
-		t.Fatalf("%d statements of north (%v)", len(statements), err)
-	}
-	b.env = append(b.env, "STATEMENT="+statements[0])
+	b.env = append(b.env, "STATEMENT="+b.result("north"))
 	return b
+}
+
+// result finds an operator's result among its statements.
+func (b *bench) result(operator string) string {
+	b.t.Helper()
+	statements, err := filepath.Glob(filepath.Join(b.dir, "results/*/*", operator, "*"+attest.EnvelopeSuffix))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for _, file := range statements {
+		if payload, _ := signedText(read(b.t, file)); bytes.Contains(payload, []byte(`"predicateType":"`+attest.PredicateResult+`"`)) {
+			return file
+		}
+	}
+	b.t.Fatalf("%s has no result", operator)
+	return ""
+}
+
+// signedText returns what an envelope says, and the text in which it stands there.
+func signedText(envelope []byte) (payload, text []byte) {
+	_, rest, _ := bytes.Cut(envelope, []byte(`"payload":"`))
+	text, _, _ = bytes.Cut(rest, []byte(`"`))
+	payload, err := base64.StdEncoding.DecodeString(string(text))
+	if err != nil {
+		panic(err)
+	}
+	return payload, text
 }
 
 // pem writes a public key as cosign reads it.
@@ -200,12 +223,12 @@ func TestInteropAsDocumented(t *testing.T) {
 	}
 }
 
-// verifications are the lines of both cosigns that verify something.
+// verifications are the lines by which both cosigns verify results.
 func verifications(t *testing.T) map[string][]string {
 	t.Helper()
 	out := map[string][]string{}
 	for _, d := range documentedLines(t, "../../docs/interop.md") {
-		if strings.HasPrefix(d.line, "cosign verify") {
+		if strings.HasPrefix(d.line, "cosign verify") && strings.Contains(d.line, " "+attest.PredicateResult+" ") {
 			cosign := "cosign3"
 			if strings.Contains(d.section, "v2.6") {
 				cosign = "cosign2"
@@ -273,21 +296,15 @@ func (b *bench) statement() string {
 
 // alterPayload changes one letter of what an envelope says.
 func alterPayload(envelope []byte) []byte {
-	before, rest, _ := bytes.Cut(envelope, []byte(`"payload":"`))
-	text, after, _ := bytes.Cut(rest, []byte(`"`))
-	payload, err := base64.StdEncoding.DecodeString(string(text))
-	if err != nil {
-		panic(err)
-	}
-	payload = bytes.Replace(payload, []byte(`"operator":"north"`), []byte(`"operator":"nortg"`), 1)
-	changed := base64.StdEncoding.EncodeToString(payload)
-	if changed == string(text) {
+	payload, text := signedText(envelope)
+	changed := bytes.Replace(payload, []byte(`"operator":"north"`), []byte(`"operator":"nortg"`), 1)
+	if bytes.Equal(changed, payload) {
 		panic("nothing was changed")
 	}
-	return []byte(string(before) + `"payload":"` + changed + `"` + string(after))
+	return bytes.Replace(envelope, text, []byte(base64.StdEncoding.EncodeToString(changed)), 1)
 }
 
-// export puts image and evidence into a repository, each statement of north
+// export puts image and evidence into a repository, each result of north
 // changed by alter, and returns the image.
 func (b *bench) export(repository string, alter func([]byte) []byte) string {
 	b.t.Helper()
@@ -305,7 +322,7 @@ func (b *bench) export(repository string, alter func([]byte) []byte) string {
 		b.t.Fatal(err)
 	}
 	for i := range testimonies {
-		if alter != nil && testimonies[i].Operator == "north" {
+		if alter != nil && testimonies[i].Operator == "north" && testimonies[i].PredicateType == attest.PredicateResult {
 			testimonies[i].Envelope = alter(testimonies[i].Envelope)
 		}
 	}
