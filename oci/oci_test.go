@@ -234,8 +234,10 @@ type index struct {
 	Manifests []map[string]any `json:"manifests"`
 }
 
-func (r *released) tagURL(host string) string {
-	return "http://" + host + "/v2/demo/hello/manifests/" + strings.Replace(string(r.image), ":", "-", 1)
+func (r *released) tagURL(host string) string { return tagURL(host, r.image) }
+
+func tagURL(host string, image store.Digest) string {
+	return "http://" + host + "/v2/demo/hello/manifests/" + strings.Replace(string(image), ":", "-", 1)
 }
 
 func request(t *testing.T, method, url, mediaType string, body []byte) (int, []byte) {
@@ -334,6 +336,20 @@ func TestBadFallbackTag(t *testing.T) {
 			code(t, err, c.code)
 		})
 	}
+}
+
+// Evidence of one image that is listed for another must not pass for its own.
+func TestReferrersOfAnotherImage(t *testing.T) {
+	r := newReleased(t)
+	host := serve(t, false, nil)
+	to := open(t, host)
+	r.export(t, to)
+	other := r.Stages[0].Manifest
+	must(t, oci.PushImages(context.Background(), to, r.Store, other))
+	_, list := request(t, http.MethodGet, r.tagURL(host), "", nil)
+	request(t, http.MethodPut, tagURL(host, other), store.MediaTypeIndex, list)
+	_, err := oci.Find(context.Background(), to, other)
+	code(t, err, fault.EvidenceMismatch)
 }
 
 // Two who export at once update one list without a lock. What one of them
