@@ -123,8 +123,8 @@ func OpenBundle(file string, data []byte) (*Bundle, error) {
 // under the name that its content has (EVIDENCE_MISMATCH). Signatures are not
 // looked at.
 //
-// Nothing is kept before all of it was found to be in order. admit, unless it
-// is nil, is then asked about the release's envelope, so that a stranger's
+// Of a bundle over 1 MiB nothing is kept before all of it was found to be in
+// order. admit, unless it is nil, is then asked about the release's envelope, so that a stranger's
 // bundle is refused before its evidence is in memory.
 func ReadBundle(file string, r io.ReaderAt, size int64, admit func(release []byte) error) (*Bundle, error) {
 	if size > MaxBundle {
@@ -135,7 +135,12 @@ func ReadBundle(file string, r io.ReaderAt, size int64, admit func(release []byt
 }
 
 func readBundle(r io.ReaderAt, size int64, admit func(release []byte) error) (*Bundle, error) {
-	files, err := surveyBundle(r, size)
+	kept := newBundleReader()
+	scratch := func() *bundleReader { return kept }
+	if size > smallBundle {
+		scratch = newBundleReader
+	}
+	files, err := surveyBundle(r, size, scratch)
 	if err != nil {
 		return nil, err
 	}
@@ -153,7 +158,9 @@ func readBundle(r io.ReaderAt, size int64, admit func(release []byte) error) (*B
 	if err != nil {
 		return nil, err
 	}
-	kept := newBundleReader()
+	if size <= smallBundle {
+		return kept.finish()
+	}
 	for _, f := range files {
 		_, take := kept.place(f.name)
 		content, err := f.read(r)
@@ -185,9 +192,14 @@ func (f bundleFile) read(r io.ReaderAt) ([]byte, error) {
 	return data, nil
 }
 
+// smallBundle is a size that is not worth reading twice. Nearly all bundles are
+// smaller.
+const smallBundle = 1 << 20
+
 // surveyBundle lists the files of a bundle, each of which has its place and
-// the content that its name says, and keeps none of it.
-func surveyBundle(r io.ReaderAt, size int64) ([]bundleFile, error) {
+// the content that its name says. The content goes to what scratch returns for
+// each file.
+func surveyBundle(r io.ReaderAt, size int64, scratch func() *bundleReader) ([]bundleFile, error) {
 	var files []bundleFile
 	in := io.NewSectionReader(r, 0, size)
 	tr := tar.NewReader(in) // reads ahead of no header and seeks over content
@@ -204,7 +216,7 @@ func surveyBundle(r io.ReaderAt, size int64) ([]bundleFile, error) {
 		}
 		at, err := in.Seek(0, io.SeekCurrent)
 		if err == nil {
-			err = newBundleReader().file(h, tr)
+			err = scratch().file(h, tr)
 		}
 		if err != nil {
 			return nil, err
