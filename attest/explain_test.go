@@ -386,3 +386,34 @@ func TestExplainLog(t *testing.T) {
 		t.Errorf("%q", named)
 	}
 }
+
+// Nor is who has no key left, or whom a waiver speaks against.
+func TestExplainNamesNobodyWithoutAVoice(t *testing.T) {
+	w := attesttest.New(t)
+	further := func(policyTOML string, waive bool, statements ...[]byte) string {
+		t.Helper()
+		policy, err := attest.LoadPolicy("policy.toml", []byte(policyTOML))
+		must(t, err)
+		var waivers []attest.Waiver
+		if waive { // the last one
+			e, err := attest.ParseEnvelope("statement", statements[len(statements)-1])
+			must(t, err)
+			waivers = []attest.Waiver{{Statement: e.Digest(), Reason: "a broken disk"}}
+		}
+		v, err := attest.Judge(policy, w.Plan, statements, nil, waivers, attesttest.Now)
+		must(t, err)
+		e, err := attest.Explain(policy, v, attesttest.Now)
+		must(t, err)
+		return fmt.Sprint(e.Now.State, e.Now.Further.Sets)
+	}
+	east := `"` + key64("east") + `"`
+	for _, window := range []string{"revoked_from = 3", `not_before = "2027-01-01T00:00:00Z"`} {
+		if got := further(strings.Replace(w.PolicyTOML, east, east+", "+window, 1), false, w.Statement("north", nil)); got != "pending[[west]]" {
+			t.Errorf("%s: %s", window, got)
+		}
+	}
+	other := w.Statement("east", func(r *attest.Result) { r.Stages[1].Tree = r.Stages[0].Tree })
+	if got := further(w.PolicyTOML, true, w.Statement("north", nil), other); got != "pending[[west]]" {
+		t.Errorf("waived: %s", got)
+	}
+}
