@@ -3,7 +3,6 @@ package attest
 import (
 	"bytes"
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -259,7 +258,7 @@ func easier(old, next *Policy) []string {
 func flatPolicy(p *Policy) map[string]string {
 	out := map[string]string{}
 	var tree any
-	if err := json.Unmarshal(p.image, &tree); err != nil {
+	if err := document.DecodeForeign("policy", p.image, &tree); err != nil {
 		return map[string]string{"": string(p.image)} // our own canonical JSON
 	}
 	flatten(out, "", tree)

@@ -5,8 +5,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-json-experiment/json"
-
+	"rebuild/internal/document"
 	"rebuild/internal/fault"
 	"rebuild/internal/names"
 	"rebuild/store"
@@ -85,8 +84,8 @@ func (t *Testimony) read(payload []byte) error {
 		PredicateType string    `json:"predicateType"`
 		Subject       []Subject `json:"subject"`
 	}
-	if err := json.Unmarshal(payload, &st); err != nil {
-		return fault.New(fault.Parse, "statement %s: %w", t.Statement, err)
+	if err := document.DecodeForeign("statement "+string(t.Statement), payload, &st); err != nil {
+		return err
 	}
 	t.PredicateType, t.Subjects = st.PredicateType, st.Subject
 	return nil
@@ -198,8 +197,8 @@ func manifestBlobs(manifest store.Digest, blobs map[store.Digest][]byte) ([]stor
 		Config descriptor   `json:"config"`
 		Layers []descriptor `json:"layers"`
 	}
-	if err := json.Unmarshal(raw, &m); err != nil {
-		return nil, fault.New(fault.Parse, "manifest %s: %w", manifest, err)
+	if err := document.DecodeForeign("manifest "+string(manifest), raw, &m); err != nil {
+		return nil, err
 	}
 	var out []store.Digest
 	for _, d := range append([]descriptor{m.Config}, m.Layers...) {
@@ -243,8 +242,8 @@ func ReadClaim(envelope []byte) (Claim, error) {
 			} `json:"runDetails"`
 		} `json:"predicate"`
 	}
-	if err := json.Unmarshal(e.payload, &st); err != nil {
-		return Claim{}, fault.New(fault.Structure, "statement %s: %w", e.Digest(), err)
+	if err := document.DecodeForeign("statement "+string(e.Digest()), e.payload, &st); err != nil {
+		return Claim{}, err
 	}
 	c := Claim{Statement: e.Digest()}
 	switch p := st.Predicate; st.PredicateType {

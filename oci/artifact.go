@@ -3,8 +3,6 @@ package oci
 import (
 	"strings"
 
-	"github.com/go-json-experiment/json"
-
 	"rebuild/attest"
 	"rebuild/internal/document"
 	"rebuild/internal/fault"
@@ -137,8 +135,8 @@ func (a Artifact) Envelope() ([]byte, error) {
 		return nil, fault.New(fault.Structure, "a %.80q holds no envelope", a.Type)
 	}
 	// Others may write more members than we know; what counts is signed.
-	if err := json.Unmarshal(a.Content, &b); err != nil {
-		return nil, fault.New(fault.Parse, "not a Sigstore bundle: %w", err)
+	if err := document.DecodeForeign("Sigstore bundle", a.Content, &b); err != nil {
+		return nil, err
 	}
 	if b.DSSEEnvelope == nil || len(b.DSSEEnvelope.Signatures) != 1 || b.VerificationMaterial.PublicKey == nil {
 		return nil, fault.New(fault.Structure, "the Sigstore bundle is not of one signature by a key")

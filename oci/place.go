@@ -7,8 +7,7 @@ import (
 	"io"
 	"slices"
 
-	"github.com/go-json-experiment/json"
-
+	"rebuild/internal/document"
 	"rebuild/internal/fault"
 	"rebuild/store"
 )
@@ -58,8 +57,8 @@ func subject(ctx context.Context, p Place, image store.Digest) (descriptor, erro
 // have written.
 func parseManifest(raw []byte) (*manifest, error) {
 	var m manifest
-	if err := json.Unmarshal(raw, &m); err != nil {
-		return nil, fault.New(fault.Parse, "manifest %s: %w", store.DigestOf(raw), err)
+	if err := document.DecodeForeign("manifest "+string(store.DigestOf(raw)), raw, &m); err != nil {
+		return nil, err
 	}
 	for _, d := range append([]descriptor{m.Config}, m.Layers...) {
 		if _, err := store.ParseDigest(string(d.Digest)); err != nil {
