@@ -3,6 +3,7 @@ package document
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"strconv"
 	"unicode/utf8"
 )
@@ -300,4 +301,94 @@ func (s *scanner) number() error {
 		return errors.New("number " + string(text[:min(len(text), 40)]) + " is not an integer within ±(2^53-1)")
 	}
 	return nil
+}
+
+// sortMembers returns compact JSON with the members of every object in order,
+// nil if it is none. Nothing else is changed, so where the outcome equals a
+// canonical form the two say the same.
+func sortMembers(compact []byte) []byte {
+	s := scanner{data: compact}
+	out, err := s.appendSorted(make([]byte, 0, len(compact)))
+	if err != nil || s.at != len(compact) {
+		return nil
+	}
+	return out
+}
+
+type member struct {
+	key      []byte
+	from, to int // in what was written
+}
+
+func (s *scanner) appendSorted(out []byte) ([]byte, error) {
+	switch s.peek() {
+	case '{':
+		return s.appendObject(out)
+	case '[':
+		return s.appendArray(out)
+	}
+	from := s.at
+	err := s.value(0)
+	return append(out, s.data[from:s.at]...), err
+}
+
+func (s *scanner) appendArray(out []byte) (_ []byte, err error) {
+	for first := true; first || s.peek() == ','; first = false {
+		out = append(out, s.data[s.at])
+		s.at++
+		if first && s.peek() == ']' {
+			break
+		}
+		if out, err = s.appendSorted(out); err != nil {
+			return nil, err
+		}
+	}
+	if s.peek() != ']' {
+		return nil, s.unexpected()
+	}
+	s.at++
+	return append(out, ']'), nil
+}
+
+func (s *scanner) appendObject(out []byte) (_ []byte, err error) {
+	var all []member
+	start := len(out) + 1
+	for first := true; first || s.peek() == ','; first = false {
+		out = append(out, s.data[s.at])
+		s.at++
+		if first && s.peek() == '}' {
+			break
+		}
+		m, from := member{from: len(out)}, s.at
+		if m.key, err = s.key(); err != nil {
+			return nil, err
+		}
+		if s.peek() != ':' {
+			return nil, s.unexpected()
+		}
+		s.at++
+		if out, err = s.appendSorted(append(out, s.data[from:s.at]...)); err != nil {
+			return nil, err
+		}
+		m.to = len(out)
+		all = append(all, m)
+	}
+	if s.peek() != '}' {
+		return nil, s.unexpected()
+	}
+	s.at++
+	byKey := func(a, b member) int { return bytes.Compare(a.key, b.key) }
+	if slices.IsSortedFunc(all, byKey) {
+		return append(out, '}'), nil
+	}
+	written := bytes.Clone(out[start:])
+	slices.SortFunc(all, byKey)
+	out = out[:start]
+	for i, m := range all {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = append(out, written[m.from-start:m.to-start]...)
+	}
+	return append(out, '}'), nil
 }

@@ -117,7 +117,10 @@ func DecodeForeign(file string, data []byte, v any) error {
 // what equals it is too.
 func checkComplete(file string, data []byte, v any) error {
 	again, err := marshal(v)
-	if err == nil && !bytes.Equal(again, data) {
+	if err == nil && (bytes.Equal(again, data) || bytes.Equal(sortMembers(again), data)) {
+		return nil
+	}
+	if err == nil {
 		err = again.Canonicalize()
 	}
 	if err != nil {

@@ -96,6 +96,31 @@ func FuzzCanonical(f *testing.F) {
 	})
 }
 
+// FuzzSortMembers: whatever order the members are written in, sorting them and
+// nothing else gives the canonical form of compact JSON.
+func FuzzSortMembers(f *testing.F) {
+	for _, s := range []string{`{"b":[{"d":1,"c":{}},[],{}],"a":"x,}\\\""}`, `[]`, `{}`, `{"a":1,"B":2,"":3}`} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, in []byte) {
+		want := jsontext.Value(bytes.Clone(in))
+		if want.Canonicalize() != nil || outside(want) {
+			return
+		}
+		var v any
+		if err := json.Unmarshal(want, &v); err != nil {
+			t.Fatal(err)
+		}
+		unsorted, err := json.Marshal(v) // maps in any order
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := document.SortMembers(unsorted); !bytes.Equal(got, want) {
+			t.Fatalf("%s became %s, want %s", unsorted, got, want)
+		}
+	})
+}
+
 // outside says whether canonical JSON holds what no document may: it is the
 // definition, token by token, in place of the scanner.
 func outside(in []byte) bool {

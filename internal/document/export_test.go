@@ -1,0 +1,4 @@
+package document
+
+// SortMembers is sortMembers.
+var SortMembers = sortMembers
