@@ -362,19 +362,36 @@ func noteKeyText(name string) string {
 	return name + "+00000000+" + base64.StdEncoding.EncodeToString(append([]byte{1}, k[:]...))
 }
 
-// The keys of a log and its witnesses are named like all others.
+// The log is a part of what a policy asks for, its key and those of its witnesses
+// are named like all others, and a vote that is not in it is missing.
 func TestExplainLog(t *testing.T) {
-	p := attesttest.New(t).LoadPolicy().WithLog("log.example", noteKeyText("log.example"), "", 1, noteKeyText("w1"), noteKeyText("w2"), "no key at all")
-	e, err := attest.Explain(p, nil, attesttest.Now)
-	must(t, err)
+	w := loggedWorld(t)
+	p := w.LoadPolicy()
+	statements := [][]byte{w.Statement("east", nil), w.Statement("north", nil)}
+	w.LogStatement(statements[0], "east")
+	explain := func() *attest.Explanation {
+		t.Helper()
+		e, err := attest.Explain(p, judgeLogged(t, w, statements, attesttest.Now), attesttest.Now)
+		must(t, err)
+		return e
+	}
+	e := explain()
 	all := strings.Join(e.Lines(), "\n")
 	fp := func(name string) string { return attesttest.Key(name).Public().Fingerprint() }
 	for _, want := range []string{
-		"from log log.example (key " + fp("log.example") + "), whose head is at most 24h old", "1 of 3 witnesses have signed that head",
+		"from log " + attesttest.Origin + " (key " + fp("log") + "), whose head is at most 24h old", "1 of 2 witnesses have signed that head",
+		"entered into the log", "north: does not count: the policy wants votes to be logged",
 	} {
 		if !strings.Contains(all, want) {
 			t.Errorf("no %q in\n%s", want, all)
 		}
+	}
+	if got := fmt.Sprint(e.Now.State, e.Now.Further.Sets); got != "pending[[north] [west]]" {
+		t.Error(got)
+	}
+	w.LogStatement(statements[1], "north")
+	if e := explain(); e.Now.State != attest.StateMet {
+		t.Errorf("%+v", e.Now)
 	}
 	var named []string
 	for _, k := range p.Keys(attesttest.Now) {
@@ -382,7 +399,7 @@ func TestExplainLog(t *testing.T) {
 			named = append(named, k.String())
 		}
 	}
-	if want := []string{"log log.example " + fp("log.example"), "witness w1 " + fp("w1"), "witness w2 " + fp("w2"), "witness no key at all no key at all"}; !slices.Equal(named, want) {
+	if want := []string{"log " + attesttest.Origin + " " + fp("log"), "witness w1.example " + fp("w1"), "witness w2.example " + fp("w2")}; !slices.Equal(named, want) {
 		t.Errorf("%q", named)
 	}
 }

@@ -498,3 +498,35 @@ func TestEveryBuildIsLogged(t *testing.T) {
 	amd64.PolicyTOML = strings.Replace(amd64.PolicyTOML, key64("r1")+`"`, key64("r1")+`", revoked_from = 10`, 1)
 	code(t, verify(same), fault.KeyExpired)
 }
+
+// What a release says can be read by who signed it alone: the signers' keys are
+// judged at its leaf, which is in the evidence. Too few signers are too few.
+func TestReadReleaseJudgesNoTime(t *testing.T) {
+	t.Parallel()
+	w := loggedWorld(t)
+	r := loggedRelease(w)
+	read := func(names ...string) (attest.Release, error) {
+		e, err := attest.ParseEnvelope("release", w.Sign(r.Payload, names...))
+		must(t, err)
+		return attest.ReadRelease(w.LoadPolicy(), e)
+	}
+	for _, end := range []string{"revoked_from = 6", "revoked_from = 0", `not_after = "2026-06-01T08:00:00Z"`, `not_before = "2027-06-01T08:00:00Z"`} {
+		text := w.PolicyTOML
+		w.PolicyTOML = strings.Replace(text, key64("r2")+`"`, key64("r2")+`", `+end, 1)
+		release, err := read("r1", "r2")
+		must(t, err)
+		if release.Name != "hello" {
+			t.Errorf("%+v", release)
+		}
+		w.PolicyTOML = text
+	}
+	for _, names := range [][]string{{"r1"}, {"r2"}, {"r1", "stranger"}} {
+		_, err := read(names...)
+		code(t, err, fault.SignatureInvalid)
+	}
+	_, err := read("stranger")
+	code(t, err, fault.KeyUnknown)
+	w.PolicyTOML = strings.Replace(w.PolicyTOML, "need = 2, keys", "need = 1, keys", 1)
+	_, err = read("r2") // r1 owns it
+	code(t, err, fault.SignatureInvalid)
+}

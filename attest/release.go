@@ -426,9 +426,9 @@ func (r *Release) checkPayloads(payloads []Payload) error {
 	return nil
 }
 
-// SignedRelease is a release that enough signers and all owners have signed.
-// Whether its evidence holds is judged by [Verify]. Only [OpenRelease] makes
-// one.
+// SignedRelease is a release that enough signers and all owners have signed
+// with keys that counted then, and whose evidence holds. Only [VerifyRelease]
+// returns one.
 type SignedRelease struct {
 	release  Release
 	digest   store.Digest
@@ -445,20 +445,28 @@ func (s *SignedRelease) Digest() store.Digest { return s.digest }
 // Signers returns the names of the policy's signers who signed, sorted.
 func (s *SignedRelease) Signers() []string { return slices.Clone(s.signers) }
 
-// OpenRelease verifies a release's envelope by a policy at a time: first, over
+// ReadRelease returns what a release's envelope says, once as many of the
+// policy's signers as it needs, and all owners, have signed it. It bounds who
+// can have evidence gathered and read, and is no verdict: whether the signers'
+// keys counted is judged at the release's leaf in the log, and so only with the
+// evidence ([VerifyRelease]).
+//
+// Too few signatures are SIGNATURE_INVALID naming who signed.
+func ReadRelease(policy *Policy, e *Envelope) (Release, error) {
+	s, err := openRelease(policy, e, nil)
+	if err != nil {
+		return Release{}, err
+	}
+	return s.release, nil
+}
+
+// openRelease verifies an envelope at a moment, at any with nil: first, over
 // the raw payload, that enough of the policy's signers signed it; then what it
 // says; then that every owner signed it, and enough signers for its waivers.
 //
 // Too few signatures are SIGNATURE_INVALID naming who signed, or KEY_EXPIRED
-// if enough signed but not with keys that count at the time.
-//
-// The signers' keys are judged at that time, as of a release that no log has;
-// [Verify] judges them at the release's leaf.
-func OpenRelease(policy *Policy, e *Envelope, now time.Time) (*SignedRelease, error) {
-	return openRelease(policy, e, moment{time: now})
-}
-
-func openRelease(policy *Policy, e *Envelope, at moment) (*SignedRelease, error) {
+// if enough signed but not with keys that count at the moment.
+func openRelease(policy *Policy, e *Envelope, at *moment) (*SignedRelease, error) {
 	signed, err := e.Verify(policy.SignerKeys())
 	if err != nil {
 		return nil, err
@@ -527,18 +535,20 @@ func decodeRelease(s *Signed, r *Release) error {
 }
 
 // countSigners returns the names of the signers whose keys count at a moment,
-// or an error if they are fewer than need.
-func (p *Policy) countSigners(by []PublicKey, need int, at moment) ([]string, error) {
+// with nil of all who signed, or an error if they are fewer than need.
+func (p *Policy) countSigners(by []PublicKey, need int, at *moment) ([]string, error) {
 	var counted, void []string
 	for _, k := range p.signers {
 		if !slices.Contains(by, k.key) {
 			continue
 		}
-		if err := k.at(at); err != nil {
-			void = append(void, k.name+": "+err.Error())
-		} else {
-			counted = append(counted, k.name)
+		if at != nil {
+			if err := k.at(*at); err != nil {
+				void = append(void, k.name+": "+err.Error())
+				continue
+			}
 		}
+		counted = append(counted, k.name)
 	}
 	slices.Sort(counted)
 	if len(counted) >= need {

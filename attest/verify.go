@@ -104,7 +104,8 @@ func VerifyRelease(policy *Policy, b *Bundle, now time.Time) (*SignedRelease, []
 	if err != nil {
 		return nil, nil, err
 	}
-	signed, err := openRelease(policy, e, logged.moment(e.Digest(), now))
+	at := logged.moment(e.Digest(), now)
+	signed, err := openRelease(policy, e, &at)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -105,7 +105,8 @@ func open(fsys durable.FS, dir string) (*Index, error) {
 // A version that is there already is ALREADY_PUBLISHED, also under another
 // +build. Publishing the same release again changes nothing and returns the
 // entry that is there. If the owners differ from those of the release before,
-// each old owner must have signed too (OWNER_CHANGED).
+// each old owner must have signed too (OWNER_CHANGED). What [CanHold] refuses is
+// not taken in.
 func (x *Index) Publish(p *attest.Publication, policy *attest.Policy, key attest.Signer, now time.Time) (*Entry, error) {
 	e, err := x.entry(p, policy, key, now)
 	if err != nil {
@@ -139,8 +140,21 @@ func (x *Index) Check(p *attest.Publication, policy *attest.Policy, key attest.S
 	return err
 }
 
+// CanHold refuses a release that no index of this version can give back whole:
+// one that is logged, whose events and proof are not kept (USAGE).
+func CanHold(p *attest.Publication) error {
+	if r := p.Release().Release(); r.LogOrigin != "" {
+		return fault.New(fault.Usage, "%s %s is in log %s, and an index keeps no log yet: it could not be verified from there", r.Name, r.Version, r.LogOrigin).
+			WithHint("publish it without --index; the bundle holds the events and their proof")
+	}
+	return nil
+}
+
 // entry makes the signed entry of a release that readers will accept.
 func (x *Index) entry(p *attest.Publication, policy *attest.Policy, key attest.Signer, now time.Time) (*Entry, error) {
+	if err := CanHold(p); err != nil {
+		return nil, err
+	}
 	e := NewEntry(p)
 	if err := e.Sign(key); err != nil {
 		return nil, err

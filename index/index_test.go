@@ -464,3 +464,26 @@ func maps(a, b map[string]string) bool {
 	}
 	return true
 }
+
+// An index keeps neither events nor proof, so it takes in no release that can
+// not be verified without, and nothing of it is written.
+func TestLoggedReleaseIsRefused(t *testing.T) {
+	w := attesttest.New(t).Logged()
+	for _, name := range []string{"east", "north", "west"} {
+		w.LogStatement(w.Statement(name, nil), name)
+	}
+	r := w.Honest()
+	p, err := attest.NewPublication(w.LoadPolicy(), r.Bundle, r.Package.Archive(), attesttest.Now)
+	must(t, err)
+	dir, x := newIndex(t)
+	code(t, index.CanHold(p), fault.Usage)
+	code(t, x.Check(p, w.LoadPolicy(), attesttest.Key("index"), attesttest.Now), fault.Usage)
+	_, err = publish(x, w, p)
+	code(t, err, fault.Usage)
+	held, err := os.ReadDir(dir)
+	must(t, err)
+	if len(held) != 1 || held[0].Name() != "config.json" {
+		t.Errorf("%v", held)
+	}
+	must(t, index.CanHold(publication(t, attesttest.New(t), []string{"r1"}, both)))
+}

@@ -281,7 +281,7 @@ func (r *Reader) Verify(name, version string, policy *attest.Policy, now time.Ti
 	if err := r.CheckEntry(e, policy, now); err != nil {
 		return nil, nil, err
 	}
-	bundle, err := r.Bundle(e, policy, now)
+	bundle, err := r.Bundle(e, policy)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -345,9 +345,9 @@ func (r *Reader) statement(d store.Digest) ([]byte, error) {
 
 // Bundle gathers the release of an entry and its evidence. The release's
 // signatures are verified by the policy before its content is followed, and
-// what the entry says of it is compared (as by [Entry.CheckRelease]); the
-// evidence is for [attest.Verify] to judge.
-func (r *Reader) Bundle(e *Entry, policy *attest.Policy, now time.Time) (*attest.Bundle, error) {
+// what the entry says of it is compared (as by [Entry.CheckRelease]). Whether
+// the signers' keys counted, and the evidence, are for [attest.Verify] to judge.
+func (r *Reader) Bundle(e *Entry, policy *attest.Policy) (*attest.Bundle, error) {
 	if e.Release == "" {
 		return nil, fault.New(fault.QuorumPending, "%s@%s has no release, so nobody has voted for it", e.Name, e.Version)
 	}
@@ -359,13 +359,12 @@ func (r *Reader) Bundle(e *Entry, policy *attest.Policy, now time.Time) (*attest
 	if err != nil {
 		return nil, err
 	}
-	signed, err := attest.OpenRelease(policy, envelope, now)
+	release, err := attest.ReadRelease(policy, envelope)
 	if err != nil {
 		return nil, err
 	}
 	b := &attest.Bundle{Release: raw}
-	release := signed.Release()
-	if err := e.checkRelease(signed.Digest(), &release); err != nil {
+	if err := e.checkRelease(envelope.Digest(), &release); err != nil {
 		return nil, err
 	}
 	for _, build := range release.Builds {

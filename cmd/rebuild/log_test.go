@@ -12,6 +12,7 @@ import (
 
 	"rebuild/attest"
 	"rebuild/attest/attesttest"
+	"rebuild/internal/fault"
 )
 
 // scriptTB lets what is made for tests end a script.
@@ -78,4 +79,41 @@ func eventOf(ts *testscript.TestScript, chain, thing string) attest.Event {
 // forget OPERATOR removes the operator's only statement from results.
 func forget(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.Remove(statementFile(ts, args)))
+}
+
+// revoke POLICY KEY SEQ revokes a key of a policy from a leaf on.
+func revoke(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: revoke POLICY KEY SEQ")
+	}
+	key := `"` + strings.TrimSpace(ts.ReadFile(args[1])) + `"`
+	text := strings.Replace(ts.ReadFile(args[0]), key, key+", revoked_from = "+args[2], 1)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o644))
+}
+
+// Before the evidence of a large bundle is read, its release is not refused for
+// a key that may have counted at its leaf, and is for the signature of none.
+func TestAdmitDoesNotJudgeTimes(t *testing.T) {
+	w := attesttest.New(t).Logged()
+	for _, name := range []string{"east", "north", "west"} {
+		w.LogStatement(w.Statement(name, nil), name)
+	}
+	r := w.Honest()
+	for _, name := range []string{"r1", "east", "north", "west"} {
+		key := `"` + attesttest.Key(name).Public().String() + `"`
+		w.PolicyTOML = strings.Replace(w.PolicyTOML, key, key+`, revoked_from = 6, not_after = "2026-06-01T10:00:00Z"`, 1)
+	}
+	policy := w.LoadPolicy()
+	if err := admit(policy, r.Bundle.Release); err != nil {
+		t.Error(err)
+	}
+	if _, err := attest.Verify(policy, r.Bundle, attest.Expect{}, attesttest.Now); err != nil {
+		t.Error(err)
+	}
+	if err := admit(policy, w.Sign(r.Payload, "r1")); fault.CodeOf(err) != fault.SignatureInvalid {
+		t.Error(err)
+	}
+	if err := admit(policy, w.Sign(r.Payload, "stranger")); fault.CodeOf(err) != fault.KeyUnknown {
+		t.Error(err)
+	}
 }

@@ -249,6 +249,7 @@ func scripts(dir string, setup func(*testscript.Env) error) testscript.Params {
 			"registry":    startRegistry,
 			"spoil":       spoil,
 			"logged":      logged,
+			"revoke":      revoke,
 			"log":         writeLog,
 			"forget":      forget,
 			"fifo":        fifo,

@@ -118,15 +118,13 @@ func (a *app) policyExplainCommand() *cobra.Command {
 			if err != nil {
 				return nil, err
 			}
-			if err := policy.CheckAt(now); err != nil || results == "" {
+			if results == "" {
+				return explainResult{e}, policy.CheckAt(now)
+			}
+			v, err := a.judgeResults(policy, results, now)
+			if fault.CodeOf(err) == fault.PolicyExpired {
 				return explainResult{e}, err
-			}
-			plan, found, err := readResults(results)
-			if err != nil {
-				return nil, err
-			}
-			v, err := attest.Judge(policy, plan, found.Statements, nil, nil, now)
-			if err != nil {
+			} else if err != nil {
 				return nil, err
 			}
 			if e, err = attest.Explain(policy, v, now); err != nil {

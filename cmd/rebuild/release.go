@@ -248,11 +248,11 @@ func (a *app) draftOf(o *releaseOptions, file string, signed []byte) (*draft, er
 	if err != nil {
 		return nil, err
 	}
-	r, err := attest.OpenRelease(e.policy, envelope, a.now())
+	r, err := attest.ReadRelease(e.policy, envelope)
 	if err != nil {
 		return nil, err
 	}
-	return a.gather(o, e, r.Release().Waivers)
+	return a.gather(o, e, r.Waivers)
 }
 
 // gather judges the evidence and packs what was agreed on.
@@ -497,6 +497,9 @@ func (d *draft) writeFiles(r releaseResult, files ...output) error {
 // admit refuses what the index would refuse at the end, before anything is
 // written for it. It writes nothing.
 func (a *app) admit(dir string, p *attest.Publication, policy *attest.Policy, key attest.Signer) error {
+	if err := index.CanHold(p); err != nil {
+		return err
+	}
 	if _, err := policy.IndexKey(key.Public().ID(), a.now()); err != nil {
 		return err
 	}
@@ -739,7 +742,7 @@ func (a *app) verifyEntry(policy *attest.Policy, b *attest.Bundle, account *atte
 	if e.Release != account.Release {
 		return fault.New(fault.EvidenceMismatch, "the index has release %s of %s %s, the bundle has %s", e.Release, e.Name, e.Version, account.Release)
 	}
-	same, err := r.Bundle(e, policy, now)
+	same, err := r.Bundle(e, policy)
 	if err != nil {
 		return err
 	}

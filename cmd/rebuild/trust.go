@@ -139,16 +139,7 @@ func (a *app) compareCommand() *cobra.Command {
 			if err != nil {
 				return nil, err
 			}
-			plan, found, err := readResults(args[0])
-			if err != nil {
-				return nil, err
-			}
-			a.withoutLog(policy, args[0], &found)
-			chain, err := found.Chain(policy)
-			if err != nil {
-				return nil, err
-			}
-			v, err := attest.Judge(policy, plan, found.Statements, chain, nil, now)
+			v, err := a.judgeResults(policy, args[0], now)
 			if err != nil {
 				return nil, err
 			}
@@ -166,6 +157,20 @@ func (a *app) compareCommand() *cobra.Command {
 	c.Flags().StringArrayVar(&states, "tree-from", nil, "state root to look for differing trees in, beside --state")
 	vsa.flags(c)
 	return c
+}
+
+// judgeResults judges a results folder, with the log that it has.
+func (a *app) judgeResults(policy *attest.Policy, dir string, now time.Time) (*attest.Verdict, error) {
+	plan, found, err := readResults(dir)
+	if err != nil {
+		return nil, err
+	}
+	a.withoutLog(policy, dir, &found)
+	chain, err := found.Chain(policy)
+	if err != nil {
+		return nil, err
+	}
+	return attest.Judge(policy, plan, found.Statements, chain, nil, now)
 }
 
 const atUsage = "judge as of this time, such as 2026-01-31T12:00:00Z (default: now)"
@@ -326,7 +331,7 @@ func (a *app) verify(o verifyOptions, file string, reference []string) (result, 
 		return nil, err
 	}
 	defer in.Close()
-	b, err := readBundle(policy, file, in, now)
+	b, err := readBundle(policy, file, in)
 	if err != nil {
 		return nil, err
 	}
