@@ -210,15 +210,8 @@ func (s *situation) monotone(r *rapid.T, v *attest.Verdict, waived []store.Diges
 
 // waiving: a waiver takes votes away and gives none, and one of a statement
 // that is not there does nothing.
-//
-// One thing is not so: where two operators claim to have reused one result
-// that is missing, neither votes; with the claim of one waived the other is
-// alone with its claim. Such statements are left out here.
 func (s *situation) waiving(r *rapid.T, v *attest.Verdict, waived []store.Digest) {
 	s.same(r, "a waiver of nothing counts", comes(s.judge(r, s.said, append([]store.Digest{store.DigestOf(nil)}, waived...))), comes(v))
-	if slices.ContainsFunc(s.said, func(f *fact) bool { return f.from != "" }) {
-		return
-	}
 	plain := votersOf(s.judge(r, s.said, nil))
 	for operator, value := range votersOf(v) {
 		if plain[operator] != value {

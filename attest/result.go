@@ -271,6 +271,9 @@ func (r *Result) checkFields() error {
 	if (r.Failure != nil) != (r.Outcome != OutcomeBuilt) {
 		return fault.New(fault.Semantic, "failure must be given exactly when the outcome is not built")
 	}
+	if r.Failure != nil && *r.Failure == (Failure{}) { // an empty object is left out when it is encoded
+		return fault.New(fault.Semantic, "failure says nothing; give its class at least")
+	}
 	for _, at := range []string{r.StartedAt, r.FinishedAt} {
 		if _, err := ParseTime(at); err != nil {
 			return err

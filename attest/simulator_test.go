@@ -358,7 +358,7 @@ func (s *schedule) model(facts []*fact, waived []store.Digest) (attest.State, by
 	}
 	votes := map[byte]uint{}
 	for _, f := range kept {
-		if f.vote != 0 && barred>>f.operator&1 == 0 && !s.borrowed(f, waived, live) {
+		if f.vote != 0 && barred>>f.operator&1 == 0 && !s.borrowed(f, live) {
 			votes[f.vote] |= 1 << f.operator
 		}
 	}
@@ -524,7 +524,7 @@ func (s *schedule) supporters(value byte, waived []store.Digest, evidence []*fac
 		case f.operator < 0:
 		case f.says != 0 && f.says != value || f.flaw == 'n':
 			barred |= 1 << f.operator
-		case f.vote == value && !slices.Contains(waived, f.digest) && !s.borrowed(f, waived, evidence):
+		case f.vote == value && !slices.Contains(waived, f.digest) && !s.borrowed(f, evidence):
 			votes |= 1 << f.operator
 		}
 	}
@@ -533,7 +533,7 @@ func (s *schedule) supporters(value byte, waived []store.Digest, evidence []*fac
 
 // borrowed says whether a result reused what its operator did not build: the
 // earlier result is there and is another's, or is missing and two claim it.
-func (s *schedule) borrowed(f *fact, waived []store.Digest, evidence []*fact) bool {
+func (s *schedule) borrowed(f *fact, evidence []*fact) bool {
 	if f.from == "" {
 		return false
 	}
@@ -541,7 +541,7 @@ func (s *schedule) borrowed(f *fact, waived []store.Digest, evidence []*fact) bo
 		return name(f.operator) != f.from
 	}
 	return slices.ContainsFunc(evidence, func(g *fact) bool {
-		return g.from == f.from && g.operator != f.operator && !slices.Contains(waived, g.digest)
+		return g.from == f.from && g.operator != f.operator
 	})
 }
 

@@ -235,9 +235,8 @@ func (j *judge) decide(statements []opened, waived map[store.Digest]bool) (*Verd
 	if err := j.sort(statements); err != nil {
 		return nil, err
 	}
-	j.bar(waived)
+	j.v.contradictions = j.bar(waived)
 	j.v.results = j.kept
-	j.v.contradictions = contradictions(j.plan, j.kept)
 	for _, c := range j.v.contradictions {
 		if j.counts(c) {
 			j.v.blocking = append(j.v.blocking, c)
@@ -403,10 +402,13 @@ func (s StatementAccount) refuse(err error) StatementAccount {
 	return s
 }
 
-// bar drops the waived statements and finds the operators that cast no vote
-// because they contradict themselves, or because a waiver speaks against them.
-func (j *judge) bar(waived map[store.Digest]bool) {
-	for _, c := range contradictions(j.plan, j.kept) {
+// bar drops the waived statements, finds the operators that cast no vote
+// because they contradict themselves, or because a waiver speaks against them,
+// and returns the contradictions that are left.
+func (j *judge) bar(waived map[store.Digest]bool) []Contradiction {
+	j.claim()
+	found := contradictions(j.plan, j.kept)
+	for _, c := range found {
 		for _, v := range c.Values {
 			for i, d := range v.Statements {
 				if waived[d] && j.counts(c) {
@@ -415,17 +417,28 @@ func (j *judge) bar(waived map[store.Digest]bool) {
 			}
 		}
 	}
+	all := len(j.kept)
 	j.kept = slices.DeleteFunc(j.kept, func(r *verifiedResult) bool { return waived[r.digest] })
+	if len(j.kept) < all {
+		found = contradictions(j.plan, j.kept)
+	}
 	for i := range j.v.statements {
 		if s := &j.v.statements[i]; waived[s.Statement] && s.Status == StatusJudged {
 			s.Status = StatusWaived
 		}
 	}
-	for _, c := range contradictions(j.plan, j.kept) {
+	for _, c := range found {
 		for _, name := range c.selfContradicting() {
 			j.barred[name] = "the operator contradicts itself at stage " + c.Stage
 		}
 	}
+	return found
+}
+
+// claim notes who says that which result was its own, of all that is judged: a
+// claim that is waived stands against another's all the same, or a waiver would
+// give a vote.
+func (j *judge) claim() {
 	for _, r := range j.kept {
 		for _, s := range r.result.Stages {
 			if s.From != "" && !slices.Contains(j.claims[s.From], r.result.Operator) {

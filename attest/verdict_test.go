@@ -355,3 +355,48 @@ func TestJudgeRefusesBadWaivers(t *testing.T) {
 		}
 	}
 }
+
+// Two who claim to have reused one result that is missing cast no vote, and a
+// waiver of one claim gives the other none.
+func TestWaivedClaimStands(t *testing.T) {
+	w := attesttest.New(t)
+	claims := func(name string) []byte {
+		return w.Statement(name, func(r *attest.Result) {
+			r.Stages[0].Origin, r.Stages[0].From = attest.OriginReused, store.DigestOf([]byte("missing"))
+		})
+	}
+	east := claims("east")
+	e, err := attest.ParseEnvelope("statement", east)
+	must(t, err)
+	statements := [][]byte{east, claims("north"), w.Statement("west", nil)}
+	for _, waivers := range [][]attest.Waiver{nil, {{Statement: e.Digest(), Reason: "a copy"}}} {
+		v, err := attest.Judge(w.LoadPolicy(), w.Plan, statements, nil, waivers, attesttest.Now)
+		must(t, err)
+		if v.State() != attest.StatePending || !strings.Contains(v.Operators()[1].Why, "claimed by east and north") {
+			t.Errorf("%v: %s %+v", waivers, v.State(), v.Operators())
+		}
+	}
+	v, err := attest.Judge(w.LoadPolicy(), w.Plan, statements[1:], nil, nil, attesttest.Now)
+	must(t, err)
+	if v.State() != attest.StateMet {
+		t.Errorf("alone with its claim: %s", v.State())
+	}
+}
+
+// An empty failure would be left out of what is signed.
+func TestEmptyFailureIsNotSigned(t *testing.T) {
+	w := attesttest.New(t)
+	r := w.Result("north", func(r *attest.Result) {
+		r.Outcome, r.Stages, r.Repeat, r.Lineage, r.Failure = attest.OutcomeBuildFailed, nil, nil, nil, &attest.Failure{}
+	})
+	_, err := attest.NewResultStatement(w.Plan, r)
+	code(t, err, fault.Semantic)
+	r.Failure.ExitStatus = 1
+	payload, err := attest.NewResultStatement(w.Plan, r)
+	must(t, err)
+	v, err := attest.Judge(w.LoadPolicy(), w.Plan, [][]byte{w.Sign(payload, "north")}, nil, nil, attesttest.Now)
+	must(t, err)
+	if s := v.Statements()[0]; s.Status != attest.StatusJudged {
+		t.Errorf("%+v", s)
+	}
+}
