@@ -265,11 +265,10 @@ func (b *ReleaseBuild) proposed(chain *Chain) (*Chain, error) {
 func (b *ReleaseBuild) listed(statements [][]byte, then *Chain) ([][]byte, error) {
 	var out [][]byte
 	seen := map[store.Digest]bool{}
-	for _, raw := range statements {
-		e, err := ParseEnvelope("statement", raw)
-		if err == nil && (slices.Contains(b.Statements, e.Digest()) || then.has(EventStatement, e.Digest())) {
-			seen[e.Digest()] = true
-			out = append(out, raw)
+	for i, d := range payloads(statements) {
+		if b.lists(d) || then.has(EventStatement, d) {
+			seen[d] = true
+			out = append(out, statements[i])
 		}
 	}
 	for _, d := range b.Statements {
@@ -280,13 +279,20 @@ func (b *ReleaseBuild) listed(statements [][]byte, then *Chain) ([][]byte, error
 	return out, nil
 }
 
+// lists says whether a statement is among those of the release, which are
+// sorted.
+func (b *ReleaseBuild) lists(statement store.Digest) bool {
+	_, found := slices.BinarySearch(b.Statements, statement)
+	return found
+}
+
 // checkListed wants no listed statement to have a wrong signature, and under
 // the policy that the release names exactly those that were judged. Another
 // policy may know operators by other names and so refuse their statements;
 // then its own verdict stands.
 func (b *ReleaseBuild) checkListed(policy *Policy, r *Release, v *Verdict) error {
 	for _, s := range v.statements {
-		if slices.Contains(b.Statements, s.Statement) && s.Status == StatusRefused && (policy.digest == r.Policy || s.Code == fault.SignatureInvalid) {
+		if s.Status == StatusRefused && b.lists(s.Statement) && (policy.digest == r.Policy || s.Code == fault.SignatureInvalid) {
 			return mismatch("the release lists statement %s, which is refused: %s", s.Statement, s.Why)
 		}
 	}

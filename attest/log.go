@@ -151,10 +151,11 @@ func chainKind(chain string) (string, error) {
 }
 
 // MaxEvents is the most lines of one chain that are read, and MaxEventsBytes
-// the most bytes: as many commits as statements, of twice their usual length.
+// the most bytes: as many commits as statements, and the some 500 bytes of each
+// statement's leaf.
 const (
 	MaxEvents      = 2*MaxStatements + 1000
-	MaxEventsBytes = 16 << 20
+	MaxEventsBytes = MaxBundle
 )
 
 // atTolerance is how far a leaf may be dated after its checkpoint: the clocks
@@ -362,10 +363,8 @@ func (c *Chain) moment(kind string, object store.Digest, now time.Time) moment {
 // left out may be the one that says otherwise.
 func (c *Chain) complete(envelopes [][]byte) error {
 	found := map[store.Digest]bool{}
-	for _, raw := range envelopes {
-		if e, err := ParseEnvelope("statement", raw); err == nil {
-			found[e.Digest()] = true
-		}
+	for _, d := range payloads(envelopes) {
+		found[d] = true
 	}
 	for i := range c.leaves {
 		if l := &c.leaves[i]; l.Type == EventStatement && !found[l.Object] {
@@ -379,19 +378,10 @@ func (c *Chain) complete(envelopes [][]byte) error {
 // signedBy refuses a statement that was logged with the signature of one of
 // keys and is here with another. A leaf commits to the payload alone; with the
 // signature exchanged, a dissent would be passed over as a stranger's.
-func (l *leaf) signedBy(by KeyID, keys map[PublicKey]string) error {
-	if l.By == by {
+func (l *leaf) signedBy(by KeyID, keys keyring) error {
+	if _, known := keys.byID[l.By]; !known || l.By == by {
 		return nil
 	}
-	for k := range keys {
-		if k.ID() == l.By {
-			return l.otherSignature()
-		}
-	}
-	return nil
-}
-
-func (l *leaf) otherSignature() error {
 	return mismatch("statement %s was logged at seq %d with the signature of key %s, which it does not have here", l.Object, l.Seq, l.By)
 }
 

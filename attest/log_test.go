@@ -467,3 +467,15 @@ func FuzzChain(f *testing.F) {
 		}
 	})
 }
+
+// A log can hold the leaves of as many statements as are judged together.
+func TestEventsHaveRoomForAllStatements(t *testing.T) {
+	w := loggedWorld(t)
+	e := w.LogStatement(w.Statement("north", nil), "north")
+	e.Seq = 1 << 40
+	leaf, err := e.Encode()
+	must(t, err)
+	if n := attest.MaxStatements * (len(leaf) + 1); n > attest.MaxEventsBytes || attest.MaxStatements > attest.MaxEvents {
+		t.Errorf("%d leaves of %d bytes are %d, %d are read", attest.MaxStatements, len(leaf), n, attest.MaxEventsBytes)
+	}
+}

@@ -1,6 +1,7 @@
 package attest
 
 import (
+	"bytes"
 	"cmp"
 	"maps"
 	"regexp"
@@ -25,6 +26,7 @@ type Policy struct {
 	expires   time.Time              // zero: never
 	operators map[string][]policyKey // those reachable from the quorum
 	owner     map[PublicKey]string   // operator of a key, reachable or not
+	ring      keyring                // of owner
 	reachable []string               // operators, sorted
 	signers   []policyKey            // release signers
 	index     []policyKey            // index signers
@@ -154,6 +156,7 @@ func LoadPolicy(file string, data []byte) (*Policy, error) {
 	if err := l.result(); err != nil {
 		return nil, err
 	}
+	l.p.ring = newKeyring(slices.SortedFunc(maps.Keys(l.p.owner), func(a, b PublicKey) int { return bytes.Compare(a[:], b[:]) }))
 	return l.p, nil
 }
 

@@ -154,8 +154,11 @@ func readProvenance(signed *Signed) *provenanceClaim {
 // not matter which came first.
 func (j *judge) settle(provenances []opened, best map[store.Digest]opened) {
 	j.v.provenance = map[store.Digest]store.Digest{}
-	for _, o := range provenances {
+	each(len(provenances), func(i int) {
+		o := &provenances[i]
 		o.account = j.companion(o.account, o.claim, best[o.claim.result])
+	})
+	for _, o := range provenances {
 		if known, seen := best[o.account.Statement]; !seen || o.better(known) {
 			best[o.account.Statement] = o
 		}

@@ -368,7 +368,7 @@ func (r *Release) checkWaivers() error {
 		return fault.New(fault.Semantic, "waivers are not sorted by statement")
 	}
 	for _, w := range r.Waivers {
-		if !slices.ContainsFunc(r.Builds, func(b ReleaseBuild) bool { return slices.Contains(b.Statements, w.Statement) }) {
+		if !slices.ContainsFunc(r.Builds, func(b ReleaseBuild) bool { return b.lists(w.Statement) }) {
 			return fault.New(fault.Semantic, "%s is waived but not among the statements of the release", w.Statement)
 		}
 	}

@@ -291,7 +291,7 @@ func (j *judge) sort(statements []opened) error {
 		o := best[digest]
 		leaf, logged := j.chain.find(EventStatement, digest)
 		if logged {
-			if err := leaf.signedBy(o.by, j.policy.owner); err != nil {
+			if err := leaf.signedBy(o.by, j.policy.ring); err != nil {
 				return err
 			}
 			seq := leaf.Seq
@@ -319,26 +319,44 @@ func (j *judge) sort(statements []opened) error {
 // open opens every statement by itself, several at a time: nearly all of the
 // time is spent on signatures. It returns when all are done, in their order.
 func (j *judge) open(statements [][]byte) []opened {
-	keys := newKeyring(slices.SortedFunc(maps.Keys(j.policy.owner), func(a, b PublicKey) int { return strings.Compare(string(a[:]), string(b[:])) }))
 	out := make([]opened, len(statements))
+	each(len(statements), func(i int) {
+		out[i] = j.openOne(statements[i])
+		out[i].raw = statements[i]
+	})
+	return out
+}
+
+// each calls work for 0 to n-1, several at a time, and returns when all are
+// done.
+func each(n int, work func(i int)) {
 	var next atomic.Int64
-	work := func() {
-		for i := next.Add(1) - 1; i < int64(len(statements)); i = next.Add(1) - 1 {
-			out[i] = j.openOne(statements[i], keys)
-			out[i].raw = statements[i]
+	some := func() {
+		for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+			work(i)
 		}
 	}
 	var others sync.WaitGroup
-	for range min(runtime.GOMAXPROCS(0)-1, len(statements)/statementsEach) {
-		others.Go(work)
+	for range min(runtime.GOMAXPROCS(0)-1, n/statementsEach) {
+		others.Go(some)
 	}
-	work()
+	some()
 	others.Wait()
-	return out
 }
 
 // statementsEach is how many statements are worth another goroutine.
 const statementsEach = 16
+
+// payloads returns the digest of each envelope's payload, "" for what is none.
+func payloads(envelopes [][]byte) []store.Digest {
+	out := make([]store.Digest, len(envelopes))
+	each(len(envelopes), func(i int) {
+		if e, err := ParseEnvelope("statement", envelopes[i]); err == nil {
+			out[i] = e.Digest()
+		}
+	})
+	return out
+}
 
 func (v *Verdict) keep(digest store.Digest, envelope []byte) {
 	v.judged = append(v.judged, digest)
@@ -346,7 +364,7 @@ func (v *Verdict) keep(digest store.Digest, envelope []byte) {
 }
 
 // openOne changes nothing of j: it runs beside itself.
-func (j *judge) openOne(raw []byte, keys keyring) opened {
+func (j *judge) openOne(raw []byte) opened {
 	e, err := ParseEnvelope("statement", raw)
 	if err != nil {
 		return opened{account: StatementAccount{Statement: store.DigestOf(raw)}.refuse(err)}
@@ -355,7 +373,7 @@ func (j *judge) openOne(raw []byte, keys keyring) opened {
 	if err := e.oneSignature(); err != nil {
 		return opened{account: a.refuse(err)}
 	}
-	signed, err := e.verify(keys)
+	signed, err := e.verify(j.policy.ring)
 	switch fault.CodeOf(err) {
 	case "":
 	case fault.KeyUnknown:
@@ -642,14 +660,18 @@ func (j *judge) ballots(lineage bool) (map[store.Digest][]ballot, map[string]Ope
 // inOrder returns the results in the order of the log, and after them those
 // that are in none by digest.
 func (j *judge) inOrder() []*verifiedResult {
-	place := func(r *verifiedResult) int64 {
+	if j.chain == nil {
+		return j.kept
+	}
+	place := map[*verifiedResult]int64{}
+	for _, r := range j.kept {
+		place[r] = math.MaxInt64
 		if l, logged := j.chain.find(EventStatement, r.digest); logged {
-			return l.Seq
+			place[r] = l.Seq
 		}
-		return math.MaxInt64
 	}
 	out := slices.Clone(j.kept)
-	slices.SortStableFunc(out, func(a, b *verifiedResult) int { return cmp.Compare(place(a), place(b)) })
+	slices.SortStableFunc(out, func(a, b *verifiedResult) int { return cmp.Compare(place[a], place[b]) })
 	return out
 }
 
