@@ -56,20 +56,31 @@ func NewBench(policy *Policy, p *Plan, now time.Time) *Bench {
 }
 
 // Open opens one statement.
-func (b *Bench) Open(raw []byte) Opened { return b.judge(b.policy, nil).open([][]byte{raw})[0] }
-
-func (b *Bench) judge(policy *Policy, waivers []Waiver) *judge {
-	return newJudge(policy, b.plan, nil, waivers, b.now)
+func (b *Bench) Open(raw []byte) Opened {
+	return newJudge(b.policy, b.plan, nil, nil, b.now).open([][]byte{raw})[0]
 }
 
 // Judge does what [Judge] does once its statements are opened.
 func (b *Bench) Judge(policy *Policy, statements []Opened, waivers []Waiver) (*Verdict, error) {
+	return b.JudgeLogged(policy, statements, nil, waivers)
+}
+
+// JudgeLogged is [Bench.Judge] with a chain. Its statements were opened without,
+// so their keys must count at any time; the chain may have been verified by
+// another policy.
+func (b *Bench) JudgeLogged(policy *Policy, statements []Opened, chain *Chain, waivers []Waiver) (*Verdict, error) {
 	waived, err := waivedStatements(waivers)
 	if err != nil {
 		return nil, err
 	}
-	return b.judge(policy, waivers).decide(statements, waived)
+	return newJudge(policy, b.plan, chain, waivers, b.now).decide(statements, waived)
 }
+
+// OpenedBy returns the key of the policy that signed a statement, "" if none.
+func OpenedBy(o Opened) KeyID { return o.by }
+
+// Cut is the chain as a release saw it that was proposed at a leaf.
+func (c *Chain) Cut(seq int64) (*Chain, error) { return c.cut(seq) }
 
 // Ballot is a vote of an operator with an environment.
 type Ballot = ballot

@@ -220,6 +220,146 @@ func (s *situation) waiving(r *rapid.T, v *attest.Verdict, waived []store.Digest
 	}
 }
 
+// A log changes when and in which order statements count, not what they come
+// to; and whatever of it is not known yet changes nothing about what is.
+func TestChainLaws(t *testing.T) {
+	checks(t, 1000)
+	a := newArena(t)
+	a.scenes = sceneries(t, someShapes(4), asMeant)
+	strict := map[*scenery]*attest.Policy{}
+	for i := range a.scenes {
+		strict[&a.scenes[i]] = a.scenes[i].wantsLog(t)
+	}
+	rapid.Check(t, func(r *rapid.T) {
+		s := a.draw(r)
+		// Keys that end, and payloads under two signatures, are judged by the
+		// chain when they are opened, which they were without.
+		s.said = slices.DeleteFunc(s.said, func(f *fact) bool { return strings.ContainsRune("xyzqg?", rune(f.kind())) })
+		var waived []store.Digest
+		for _, f := range s.said {
+			if rapid.IntRange(0, 7).Draw(r, "waive") == 0 && !slices.Contains(waived, f.digest) {
+				waived = append(waived, f.digest)
+			}
+		}
+		inLog := s.said
+		if len(inLog) > 0 {
+			inLog = rapid.Permutation(s.said).Draw(r, "in the log")
+		}
+		l := &history{s, strict[s.scene], inLog, a.chain(t, inLog), waived}
+		l.changesNothing(r)
+		l.firstCounts(r)
+		l.isCut(r)
+	})
+}
+
+// wantsLog is the policy of the scenery that wants votes to be logged.
+func (s *scenery) wantsLog(t testing.TB) *attest.Policy {
+	t.Helper()
+	names := places(s.shape.size)
+	extra := fmt.Sprintf("dissent = { on = %q, build_failed = %q }\nrequire = { logged = true }", onOff(s.blocks), onOff(s.failedBlocks))
+	p, err := attest.LoadPolicy("policy.toml", []byte(crewText(s.shape.groupsTOML(names, func([]string) {}), extra, names, nil)+attesttest.LogPolicy(0)))
+	must(t, err)
+	return p
+}
+
+// chain logs statements, the plan first, so that each has its place as seq.
+func (a *arena) chain(t *testing.T, inLog []*fact) *attest.Chain {
+	t.Helper()
+	log := attesttest.NewLog(t, attesttest.Origin)
+	plan := a.c.plan.Digest()
+	log.Append(attest.Event{Chain: string(plan), Type: attest.EventPlan, Object: plan})
+	for _, f := range inLog {
+		log.Append(attest.Event{Chain: string(plan), Type: attest.EventStatement, Object: f.digest, By: attest.OpenedBy(f.opened)})
+	}
+	policy, err := attest.LoadPolicy("policy.toml", []byte(attesttest.Policy(attesttest.LogPolicy(0))))
+	must(t, err)
+	chain, err := attest.OpenChain(policy, plan, log.Events(string(plan)), log.Proof(int64(len(inLog)), log.Checkpoint(attesttest.Cosigned)))
+	must(t, err)
+	return chain
+}
+
+// history is a situation that a log has.
+type history struct {
+	*situation
+	strict *attest.Policy // the policy, wanting votes to be logged
+	inLog  []*fact
+	chain  *attest.Chain
+	waived []store.Digest
+}
+
+func (h *history) judgeBy(r *rapid.T, policy *attest.Policy, said []*fact, chain *attest.Chain) *attest.Verdict {
+	opened := make([]attest.Opened, len(said))
+	for i, f := range said {
+		opened[i] = f.opened
+	}
+	v, err := h.a.c.bench.JudgeLogged(policy, opened, chain, waivers(h.waived))
+	if err != nil {
+		r.Fatal(err)
+	}
+	return v
+}
+
+// changesNothing: what is logged in time, all of it, comes to the same as
+// without a log, in whatever order its files are.
+func (h *history) changesNothing(r *rapid.T) {
+	plain := comes(h.judge(r, h.said, h.waived))
+	for _, policy := range []*attest.Policy{h.scene.policy, h.strict} {
+		v := h.judgeBy(r, policy, h.said, h.chain)
+		h.same(r, "the log counts", comes(v), plain)
+		files := rapid.Permutation(slices.Concat(h.said, h.said)).Draw(r, "files")
+		if again := h.judgeBy(r, policy, files, h.chain); !reflect.DeepEqual(account(again), account(v)) {
+			h.same(r, "the order of files counts", fmt.Sprintf("%+v", account(again)), fmt.Sprintf("%+v", account(v)))
+		}
+	}
+}
+
+// firstCounts: of the votes of an operator the first in the log is the one.
+func (h *history) firstCounts(r *rapid.T) {
+	for _, o := range h.judgeBy(r, h.strict, h.said, h.chain).Operators() {
+		for _, f := range h.inLog {
+			if !o.Counted || f.digest == o.Statement {
+				break
+			}
+			if f.operator >= 0 && name(f.operator) == o.Operator && f.vote != 0 && f.from == "" && !slices.Contains(h.waived, f.digest) {
+				h.same(r, "a later vote counts", string(o.Statement), f.id)
+			}
+		}
+	}
+}
+
+// isCut: what a log says by a leaf is the same whether the rest of it is known
+// or not. Without its leaf a statement has no vote where votes must be logged,
+// and contradicts all the same; nothing that comes later cancels dissent.
+func (h *history) isCut(r *rapid.T) {
+	n := rapid.IntRange(0, len(h.inLog)).Draw(r, "cut")
+	then, err := h.chain.Cut(int64(n))
+	if err != nil {
+		r.Fatal(err)
+	}
+	before := h.inLog[:n]
+	known := h.judgeBy(r, h.strict, before, then)
+	if later := h.judgeBy(r, h.strict, before, h.chain); !reflect.DeepEqual(account(later), account(known)) {
+		h.same(r, "leaves behind the cut count", fmt.Sprintf("%+v", account(later)), fmt.Sprintf("%+v", account(known)))
+	}
+	whole := h.judgeBy(r, h.strict, h.said, h.chain)
+	part := h.judgeBy(r, h.strict, h.said, then)
+	h.same(r, "the cut takes contradictions away", fmt.Sprint(part.Contradictions()), fmt.Sprint(whole.Contradictions()))
+	h.same(r, "the cut counts where no log is wanted", comes(h.judgeBy(r, h.scene.policy, h.said, then)), comes(h.judge(r, h.said, h.waived)))
+	if !h.scene.blocks {
+		return
+	}
+	if whole.State() == attest.StateDissent && part.State() != attest.StateDissent {
+		h.same(r, "the cut cancels dissent", comes(part), comes(whole))
+	}
+	if known.State() == attest.StateDissent && whole.State() != attest.StateDissent {
+		h.same(r, "later leaves cancel dissent", comes(whole), comes(known))
+	}
+	if part.State() == attest.StateMet && (known.State() != attest.StateMet || known.Outputs() != part.Outputs()) &&
+		!slices.ContainsFunc(h.said, func(f *fact) bool { return f.from != "" }) { // whose a reused result was may show later
+		h.same(r, "what has no leaf votes", comes(part), comes(known))
+	}
+}
+
 // What an operator is called, and in which order a group names its members,
 // does not count: only where it stands.
 func TestNamesAndOrderDoNotCount(t *testing.T) {
