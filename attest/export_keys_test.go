@@ -1,15 +1,10 @@
 package attest
 
 import (
-	"crypto/ed25519"
-
 	"rebuild/internal/document"
 )
 
 // What the tests of keys and explanations look at.
-
-// Raw returns a key as other programs hold it, to give it to an agent.
-func (k *PrivateKey) Raw() ed25519.PrivateKey { return k.key }
 
 // Verifies is the check that every signature goes through.
 func (k PublicKey) Verifies(message, sig []byte) bool { return k.verifies(message, sig) }

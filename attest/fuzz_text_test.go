@@ -2,8 +2,6 @@ package attest_test
 
 import (
 	"bytes"
-	"os"
-	"path/filepath"
 	"strconv"
 	"testing"
 
@@ -48,39 +46,6 @@ func FuzzPublicKey(f *testing.F) {
 		k, err := attest.ParsePublicKey(text)
 		if err == nil && k.String() != text {
 			t.Fatalf("%q became %s", text, k)
-		}
-	})
-}
-
-// A key file that is read holds a key that can be written and read again.
-func FuzzKeyFile(f *testing.F) {
-	file := filepath.Join(f.TempDir(), "key")
-	if err := attest.WritePrivateKey(file, attesttest.Key("north"), "a comment", nil); err != nil {
-		f.Fatal(err)
-	}
-	good, err := os.ReadFile(file)
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(good)
-	f.Add(good[:len(good)/2])
-	f.Add([]byte("-----BEGIN OPENSSH PRIVATE KEY-----\n-----END OPENSSH PRIVATE KEY-----\n"))
-	f.Fuzz(func(t *testing.T, in []byte) {
-		dir := t.TempDir()
-		from, to := filepath.Join(dir, "from"), filepath.Join(dir, "to")
-		if err := os.WriteFile(from, in, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		k, err := attest.ReadPrivateKey(from, nil)
-		if err != nil {
-			return
-		}
-		if err := attest.WritePrivateKey(to, k, "", nil); err != nil {
-			t.Fatal(err)
-		}
-		again, err := attest.ReadPrivateKey(to, nil)
-		if err != nil || again.Public() != k.Public() {
-			t.Fatalf("%s became %s, %v", k, again, err)
 		}
 	})
 }

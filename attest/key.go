@@ -3,19 +3,12 @@ package attest
 import (
 	"bytes"
 	"crypto/ed25519"
-	"crypto/x509"
+	"crypto/sha256"
 	"encoding/base64"
-	"encoding/pem"
 	"errors"
 	"io"
-	"io/fs"
 	"math/big"
-	"os"
-	"path/filepath"
 	"slices"
-	"syscall"
-
-	"golang.org/x/crypto/ssh"
 
 	"rebuild/internal/fault"
 	"rebuild/store"
@@ -49,13 +42,12 @@ func (k PublicKey) String() string { return base64.StdEncoding.EncodeToString(k[
 func (k PublicKey) ID() KeyID { return KeyID(store.DigestOf(k[:])) }
 
 // Fingerprint returns what ssh-keygen -l prints for the key, to show to
-// people wherever a key is named.
+// people wherever a key is named: the hash of the key in SSH's wire form
+// (RFC 8709, 4), two strings behind their lengths.
 func (k PublicKey) Fingerprint() string {
-	p, err := ssh.NewPublicKey(ed25519.PublicKey(k[:]))
-	if err != nil {
-		return string(k.ID()) // the length is right, so this does not happen
-	}
-	return ssh.FingerprintSHA256(p)
+	const name = "\x00\x00\x00\x0bssh-ed25519\x00\x00\x00\x20"
+	sum := sha256.Sum256(append([]byte(name), k[:]...))
+	return "SHA256:" + base64.RawStdEncoding.EncodeToString(sum[:])
 }
 
 // verifies says whether sig is k's signature of message.
@@ -135,117 +127,11 @@ func (k *PrivateKey) Sign(message []byte) ([]byte, error) { return ed25519.Sign(
 // String returns the public half, so that no log line shows the key.
 func (k *PrivateKey) String() string { return k.Public().String() }
 
+// Ed25519 returns the key itself, for a file or a program that is to hold it.
+func (k *PrivateKey) Ed25519() ed25519.PrivateKey { return bytes.Clone(k.key) }
+
 // GoString returns the public half too.
 func (k *PrivateKey) GoString() string { return k.String() }
-
-// maxKeyFile bounds what is read as a key file, which has about 500 bytes.
-const maxKeyFile = 64 << 10
-
-// ReadPrivateKey reads an OpenSSH key file. It refuses a file that group or
-// others can read (KEY_WEAK) and any other kind of key
-// (SIGNATURE_UNSUPPORTED). passphrase is called only for an encrypted key, and
-// what it returns is overwritten; nil means that there is none to give.
-func ReadPrivateKey(path string, passphrase func() ([]byte, error)) (*PrivateKey, error) {
-	text, err := readPrivateFile(path)
-	if err != nil {
-		return nil, err
-	}
-	raw, err := ssh.ParseRawPrivateKey(text)
-	var missing *ssh.PassphraseMissingError
-	if errors.As(err, &missing) {
-		if passphrase == nil {
-			return nil, fault.New(fault.Usage, "the key is encrypted and no passphrase is given").At(path, 0)
-		}
-		secret, perr := passphrase()
-		if perr != nil {
-			return nil, perr
-		}
-		raw, err = ssh.ParseRawPrivateKeyWithPassphrase(text, secret)
-		clear(secret)
-		if errors.Is(err, x509.IncorrectPasswordError) {
-			return nil, fault.New(fault.Usage, "the passphrase does not open the key").At(path, 0).
-				WithHint("give the passphrase that the key was encrypted with")
-		}
-	}
-	if err != nil {
-		return nil, fault.New(fault.Parse, "not a readable OpenSSH key file: %w", err).At(path, 0)
-	}
-	key, ok := raw.(*ed25519.PrivateKey)
-	if !ok {
-		return nil, fault.New(fault.SignatureUnsupported, "the key is not ed25519").At(path, 0).
-			WithHint("make a key with: rebuild key new")
-	}
-	if fresh := ed25519.NewKeyFromSeed(key.Seed()); !bytes.Equal(fresh, *key) {
-		return nil, fault.New(fault.KeyWeak, "the public half does not belong to the private half").At(path, 0)
-	}
-	return &PrivateKey{*key}, nil
-}
-
-func readPrivateFile(path string) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // not to hang on a fifo
-	if err != nil {
-		return nil, fault.New(fault.Usage, "reading the key file: %w", err)
-	}
-	defer f.Close()
-	st, err := f.Stat()
-	switch {
-	case err != nil:
-		return nil, fault.New(fault.Usage, "reading the key file: %w", err)
-	case !st.Mode().IsRegular():
-		return nil, fault.New(fault.Usage, "the key file is not a regular file").At(path, 0)
-	case st.Mode().Perm()&0o077 != 0:
-		return nil, fault.New(fault.KeyWeak, "the private key is open to others, its mode is %04o", st.Mode().Perm()).
-			At(path, 0).WithHint("chmod 600 %s", path)
-	case st.Size() > maxKeyFile:
-		return nil, fault.New(fault.Parse, "%d bytes is too much for a key file", st.Size()).At(path, 0)
-	}
-	text, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1))
-	if err != nil {
-		return nil, fault.New(fault.Usage, "reading the key file: %w", err)
-	}
-	return text, nil
-}
-
-// WritePrivateKey writes an OpenSSH key file with mode 0600, encrypted unless
-// passphrase is empty. It never replaces a file (USAGE), because a key that is
-// overwritten is lost. A crash leaves at worst an incomplete new file.
-func WritePrivateKey(path string, k *PrivateKey, comment string, passphrase []byte) error {
-	var block *pem.Block
-	var err error
-	if len(passphrase) > 0 {
-		block, err = ssh.MarshalPrivateKeyWithPassphrase(k.key, comment, passphrase)
-	} else {
-		block, err = ssh.MarshalPrivateKey(k.key, comment)
-	}
-	if err != nil {
-		return fault.New(fault.Internal, "encoding the key: %w", err)
-	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, fs.ErrExist) {
-		return fault.New(fault.Usage, "the key file exists and is not replaced").At(path, 0).
-			WithHint("choose another file name")
-	}
-	if err != nil {
-		return fault.New(fault.Usage, "writing the key file: %w", err)
-	}
-	_, err = f.Write(pem.EncodeToMemory(block))
-	if err := errors.Join(err, f.Chmod(0o600), f.Sync(), f.Close()); err != nil {
-		os.Remove(path) // nothing but a part of a key nobody has used
-		return fault.New(fault.Internal, "writing the key file: %w", err)
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return fault.New(fault.Internal, "writing the key file: %w", err)
-	}
-	if err := errors.Join(d.Sync(), d.Close()); err != nil {
-		return fault.New(fault.Internal, "writing the key file: %w", err)
-	}
-	return nil
-}
 
 var strictBase64 = base64.StdEncoding.Strict()
 

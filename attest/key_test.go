@@ -2,22 +2,13 @@ package attest_test
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/pem"
-	"errors"
 	"fmt"
 	"math/big"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-
-	"golang.org/x/crypto/ssh"
 
 	"rebuild/attest"
 	"rebuild/attest/attesttest"
@@ -83,77 +74,13 @@ func TestPublicKeyText(t *testing.T) {
 	}
 }
 
-func TestPrivateKeyFiles(t *testing.T) {
-	k := attesttest.Key("north")
-	for name, passphrase := range map[string][]byte{"plain": nil, "encrypted": []byte("open sesame")} {
-		t.Run(name, func(t *testing.T) {
-			path := filepath.Join(t.TempDir(), "key")
-			must(t, attest.WritePrivateKey(path, k, "north", passphrase))
-			st, err := os.Stat(path)
-			must(t, err)
-			if st.Mode().Perm() != 0o600 {
-				t.Errorf("mode %04o", st.Mode().Perm())
-			}
-			got, err := attest.ReadPrivateKey(path, func() ([]byte, error) { return bytes.Clone(passphrase), nil })
-			must(t, err)
-			if got.Public() != k.Public() {
-				t.Error("another key came back")
-			}
-			code(t, attest.WritePrivateKey(path, attesttest.Key("south"), "", nil), fault.Usage)
-			again, err := attest.ReadPrivateKey(path, func() ([]byte, error) { return bytes.Clone(passphrase), nil })
-			must(t, err)
-			if again.Public() != k.Public() {
-				t.Error("the key was replaced")
-			}
-			if passphrase != nil {
-				_, err = attest.ReadPrivateKey(path, nil)
-				code(t, err, fault.Usage)
-				_, err = attest.ReadPrivateKey(path, func() ([]byte, error) { return []byte("guess"), nil })
-				code(t, err, fault.Usage)
-				no := errors.New("no terminal")
-				if _, err = attest.ReadPrivateKey(path, func() ([]byte, error) { return nil, no }); !errors.Is(err, no) {
-					t.Error(err)
-				}
-			}
-			for _, mode := range []os.FileMode{0o640, 0o604, 0o660, 0o644} {
-				must(t, os.Chmod(path, mode))
-				_, err = attest.ReadPrivateKey(path, nil)
-				code(t, err, fault.KeyWeak)
-			}
-		})
-	}
-}
-
-func TestReadPrivateKeyRefuses(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "key")
-	_, err := attest.ReadPrivateKey(path, nil)
-	code(t, err, fault.Usage)
-	_, err = attest.ReadPrivateKey(dir, nil)
-	code(t, err, fault.Usage)
-	for name, c := range map[string]struct {
-		data string
-		code fault.Code
-	}{
-		"garbage": {"garbage", fault.Parse}, "empty": {"", fault.Parse}, "endless": {strings.Repeat("a", 70<<10), fault.Parse},
-		"ecdsa": {ecdsaKey(t), fault.SignatureUnsupported},
-	} {
-		must(t, os.WriteFile(path, []byte(c.data), 0o600))
-		_, err := attest.ReadPrivateKey(path, nil)
-		if fault.CodeOf(err) != c.code {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-}
-
-// ecdsaKey returns the file of a key of another kind.
-func ecdsaKey(t *testing.T) string {
-	t.Helper()
-	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+// The fingerprint of a key that ssh-keygen made, as ssh-keygen printed it.
+func TestFingerprint(t *testing.T) {
+	k, err := attest.ParsePublicKey("PiXjkVIhGywQ4QPse2iz6hq+5hdVjJoF9Irtk9JezU8=")
 	must(t, err)
-	block, err := ssh.MarshalPrivateKey(k, "")
-	must(t, err)
-	return string(pem.EncodeToMemory(block))
+	if got := k.Fingerprint(); got != "SHA256:5497mbTmZDvu88xkIAMS3Z0BSi4I5YgY3tnKbvhdLoE" {
+		t.Error(got)
+	}
 }
 
 // The list of weak points is checked by arithmetic: eight times each is the

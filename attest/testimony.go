@@ -120,6 +120,10 @@ type Sums struct {
 	Statements []Testimony // its results
 }
 
+// SumsNamespace is the namespace of SSH signatures over the text of [Sums]: a
+// signature that was made for another purpose does not verify in it.
+const SumsNamespace = "rebuild.sha256sums.v1"
+
 // SumsOf returns the sums of each operator who has a result among
 // testimonies, sorted by operator. objects are those of the bundle: the
 // released manifests are read from there, and must be there

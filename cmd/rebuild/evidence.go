@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"rebuild/attest"
+	"rebuild/attest/sshkey"
 	"rebuild/internal/fault"
 	"rebuild/oci"
 	"rebuild/store"
@@ -143,7 +144,7 @@ func (a *app) exportSums(o exportOptions, v *verified) (result, error) {
 			return nil, err
 		}
 		if signer != nil && s.Operator == name && len(s.Text) > 0 {
-			signature, err := attest.SignSSH(signer, attest.SumsNamespace, s.Text)
+			signature, err := sshkey.Sign(signer, attest.SumsNamespace, s.Text)
 			if err != nil {
 				return nil, err
 			}

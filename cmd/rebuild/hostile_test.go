@@ -18,6 +18,7 @@ import (
 
 	"rebuild/attest"
 	"rebuild/attest/attesttest"
+	"rebuild/attest/sshkey"
 	"rebuild/internal/document"
 	"rebuild/internal/fault"
 	"rebuild/store"
@@ -158,7 +159,7 @@ var floods = map[string][2]string{
 func TestFloodsAreRefused(t *testing.T) {
 	h := newHostileWorld(t)
 	keys := filepath.Join(h.dir, "signer.key")
-	if err := attest.WritePrivateKey(keys, attesttest.Key("r1"), "", nil); err != nil {
+	if err := sshkey.WriteFile(keys, attesttest.Key("r1"), "", nil); err != nil {
 		t.Fatal(err)
 	}
 	for name, flood := range floods {

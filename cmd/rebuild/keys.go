@@ -23,6 +23,7 @@ import (
 	"golang.org/x/term"
 
 	"rebuild/attest"
+	"rebuild/attest/sshkey"
 	"rebuild/internal/fault"
 )
 
@@ -81,13 +82,13 @@ func (a *app) openKey(name string) (attest.Signer, error) {
 		if err != nil {
 			return nil, err
 		}
-		k, err := attest.NewAgentSigner(ag, which)
+		k, err := sshkey.NewAgentSigner(ag, which)
 		if err != nil {
 			return nil, err // not a nil pointer in an interface
 		}
 		return k, nil
 	}
-	k, err := attest.ReadPrivateKey(name, func() ([]byte, error) { return a.passphrase("passphrase of " + oneLine(name) + ": ") })
+	k, err := sshkey.ReadFile(name, func() ([]byte, error) { return a.passphrase("passphrase of " + oneLine(name) + ": ") })
 	if err != nil {
 		return nil, err
 	}
@@ -234,7 +235,7 @@ func (a *app) keyNewCommand() *cobra.Command {
 				return nil, err
 			}
 		}
-		err = attest.WritePrivateKey(args[0], k, comment, secret)
+		err = sshkey.WriteFile(args[0], k, comment, secret)
 		clear(secret)
 		if err != nil {
 			return nil, err
@@ -349,12 +350,12 @@ func (a *app) keyListCommand() *cobra.Command {
 	return c
 }
 
-func (a *app) agentKeys() ([]attest.AgentKey, error) {
+func (a *app) agentKeys() ([]sshkey.AgentKey, error) {
 	ag, err := a.sshAgent()
 	if err != nil {
 		return nil, err
 	}
-	return attest.AgentKeys(ag)
+	return sshkey.AgentKeys(ag)
 }
 
 // roleOf says what a policy knows a key as, "" if nothing.

@@ -20,6 +20,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"rebuild/attest"
+	"rebuild/attest/sshkey"
 	"rebuild/internal/document"
 	"rebuild/pipeline"
 	"rebuild/store"
@@ -158,7 +159,7 @@ func lie(ts *testscript.TestScript, neg bool, args []string) {
 	how, operator := args[0], args[1]
 	plan, found, err := readResults(ts.MkAbs("results"))
 	ts.Check(err)
-	key, err := attest.ReadPrivateKey(ts.MkAbs("keys/"+operator+".key"), nil)
+	key, err := sshkey.ReadFile(ts.MkAbs("keys/"+operator+".key"), nil)
 	ts.Check(err)
 	report, err := pipeline.ReadReport(ts.MkAbs(operator), plan.Digest())
 	ts.Check(err)

@@ -28,12 +28,13 @@ var rooms = map[string][]string{
 	"rebuild/stages":              {"rebuild/internal/document", "rebuild/internal/fault", "rebuild/internal/names", "rebuild/store"},
 	"rebuild/bootstrap":           {"rebuild/internal/decompress", "rebuild/internal/document", "rebuild/internal/fault", "rebuild/store"},
 	"rebuild/attest":              {"rebuild/internal/document", "rebuild/internal/durable", "rebuild/internal/fault", "rebuild/internal/names", "rebuild/store"},
+	"rebuild/attest/sshkey":       {"rebuild/attest", "rebuild/internal/fault"},
 	"rebuild/index":               {"rebuild/attest", "rebuild/internal/document", "rebuild/internal/durable", "rebuild/internal/fault", "rebuild/internal/names", "rebuild/store"},
 	"rebuild/oci":                 {"rebuild/attest", "rebuild/internal/document", "rebuild/internal/fault", "rebuild/store"},
 	"rebuild/pipeline": {"rebuild/attest", "rebuild/bootstrap", "rebuild/internal/document", "rebuild/internal/durable",
 		"rebuild/internal/fault", "rebuild/internal/names", "rebuild/stages", "rebuild/store"},
 	"rebuild/engine": {"rebuild/internal/decompress", "rebuild/internal/fault", "rebuild/pipeline", "rebuild/stages", "rebuild/store"},
-	"rebuild/cmd/rebuild": {"rebuild/attest", "rebuild/bootstrap", "rebuild/engine", "rebuild/index", "rebuild/internal/document",
+	"rebuild/cmd/rebuild": {"rebuild/attest", "rebuild/attest/sshkey", "rebuild/bootstrap", "rebuild/engine", "rebuild/index", "rebuild/internal/document",
 		"rebuild/internal/durable", "rebuild/internal/fault", "rebuild/internal/names", "rebuild/oci", "rebuild/pipeline", "rebuild/stages", "rebuild/store"},
 }
 
@@ -45,19 +46,20 @@ var modules = map[string][]string{
 	"rebuild/internal/durable":  {"golang.org/x/sys"},
 	"rebuild/internal/names":    {"github.com/Masterminds/semver/v3", "golang.org/x/mod"},
 	"rebuild/store":             storing,
-	"rebuild/attest":            verifying,
-	"rebuild/index":             verifying,
-	"rebuild/oci":               distributing,
+	"rebuild/attest":            storing,
+	"rebuild/index":             storing,
+	// Only who signs needs the formats of OpenSSH.
+	"rebuild/attest/sshkey": append([]string{"golang.org/x/crypto"}, storing...),
+	"rebuild/oci":           distributing,
 }
 
 var (
 	documents = []string{"github.com/go-json-experiment/json", "github.com/pelletier/go-toml/v2"}
 	storing   = append([]string{"github.com/klauspost/compress", "github.com/ulikunitz/xz", "golang.org/x/sys",
 		"github.com/Masterminds/semver/v3", "golang.org/x/mod"}, documents...)
-	verifying = append([]string{"golang.org/x/crypto"}, storing...)
 	// The registry protocol, with its authentication, is not ours to write.
 	distributing = append([]string{"oras.land/oras-go/v2", "github.com/opencontainers/image-spec", "github.com/opencontainers/go-digest",
-		"golang.org/x/sync"}, verifying...)
+		"golang.org/x/sync"}, storing...)
 )
 
 // engineOnly are module prefixes that nothing but engine may import directly.

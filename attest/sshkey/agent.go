@@ -1,4 +1,4 @@
-package attest
+package sshkey
 
 import (
 	"crypto/ed25519"
@@ -9,18 +9,19 @@ import (
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
 
+	"rebuild/attest"
 	"rebuild/internal/fault"
 )
 
 // AgentKey is an ed25519 key that an ssh-agent holds, perhaps in a token.
 type AgentKey struct {
-	Key     PublicKey
+	Key     attest.PublicKey
 	Comment string // what the agent says of it, untrusted
 }
 
 // AgentKeys returns the keys of an ssh-agent that can sign for us, in the
 // agent's order. Keys of other types are left out, and so are those that
-// [ParsePublicKey] would refuse. An agent that is locked shows none.
+// [attest.ParsePublicKey] would refuse. An agent that is locked shows none.
 func AgentKeys(a agent.Agent) ([]AgentKey, error) {
 	held, err := listAgent(a)
 	if err != nil {
@@ -40,13 +41,13 @@ func AgentKeys(a agent.Agent) ([]AgentKey, error) {
 type AgentSigner struct {
 	agent agent.Agent
 	held  ssh.PublicKey
-	key   PublicKey
+	key   attest.PublicKey
 }
 
-var _ Signer = (*AgentSigner)(nil)
+var _ attest.Signer = (*AgentSigner)(nil)
 
 // NewAgentSigner chooses a key of an agent: by its fingerprint (SHA256:...),
-// by its text (see [ParsePublicKey]), or with which = "" the agent's only
+// by its text (see [attest.ParsePublicKey]), or with which = "" the agent's only
 // ed25519 key. A key that the agent does not hold is USAGE, one of another
 // type SIGNATURE_UNSUPPORTED and a weak one KEY_WEAK.
 func NewAgentSigner(a agent.Agent, which string) (*AgentSigner, error) {
@@ -66,7 +67,7 @@ func NewAgentSigner(a agent.Agent, which string) (*AgentSigner, error) {
 }
 
 // Public returns the key that the signatures verify under.
-func (s *AgentSigner) Public() PublicKey { return s.key }
+func (s *AgentSigner) Public() attest.PublicKey { return s.key }
 
 // Sign asks the agent, which may ask a person. A refusal is USAGE; what is
 // not a plain ed25519 signature of message by this key is SIGNATURE_INVALID.
@@ -83,7 +84,7 @@ func (s *AgentSigner) Sign(message []byte) ([]byte, error) {
 	case len(sig.Blob) != ed25519.SignatureSize || len(sig.Rest) != 0:
 		return nil, fault.New(fault.SignatureInvalid, "the ssh-agent returned a signature of %d bytes instead of %d, for key %s",
 			len(sig.Blob)+len(sig.Rest), ed25519.SignatureSize, s.key.Fingerprint())
-	case !s.key.verifies(message, sig.Blob):
+	case !ed25519.Verify(s.key[:], message, sig.Blob):
 		return nil, fault.New(fault.SignatureInvalid, "the ssh-agent returned a signature that key %s did not make", s.key.Fingerprint())
 	}
 	return sig.Blob, nil
@@ -106,7 +107,7 @@ func chooseAgentKey(held []*agent.Key, which string) (*agent.Key, error) {
 	}
 	want := which
 	if !strings.HasPrefix(which, fingerprintPrefix) {
-		key, err := ParsePublicKey(which)
+		key, err := attest.ParsePublicKey(which)
 		if err != nil {
 			return nil, fault.New(fault.CodeOf(err), "agent:%.60s names no key: %w", which, err).
 				WithHint("name it as agent:SHA256:..., which rebuild key list prints")
@@ -152,23 +153,23 @@ func agentText(held []*agent.Key) string {
 }
 
 // agentPublicKey returns the key if its signatures can be ours.
-func agentPublicKey(k *agent.Key) (PublicKey, error) {
+func agentPublicKey(k *agent.Key) (attest.PublicKey, error) {
 	if k.Format != ssh.KeyAlgoED25519 {
-		return PublicKey{}, fault.New(fault.SignatureUnsupported, "key %s in the ssh-agent is %.60s: %s", ssh.FingerprintSHA256(k), k.Format, whyNot(k.Format)).
+		return attest.PublicKey{}, fault.New(fault.SignatureUnsupported, "key %s in the ssh-agent is %.60s: %s", ssh.FingerprintSHA256(k), k.Format, whyNot(k.Format)).
 			WithHint("use a key that was made with ssh-keygen -t ed25519, or rebuild key new")
 	}
 	parsed, err := ssh.ParsePublicKey(k.Blob)
 	if err != nil {
-		return PublicKey{}, fault.New(fault.Structure, "key %s in the ssh-agent: %w", ssh.FingerprintSHA256(k), err)
+		return attest.PublicKey{}, fault.New(fault.Structure, "key %s in the ssh-agent: %w", ssh.FingerprintSHA256(k), err)
 	}
 	if parsed.Type() != ssh.KeyAlgoED25519 {
-		return PublicKey{}, fault.New(fault.SignatureUnsupported, "key %s in the ssh-agent is %.60s, not the %s that it is listed as",
+		return attest.PublicKey{}, fault.New(fault.SignatureUnsupported, "key %s in the ssh-agent is %.60s, not the %s that it is listed as",
 			ssh.FingerprintSHA256(k), parsed.Type(), k.Format).WithHint("use another agent; this one misnames its keys")
 	}
 	raw := parsed.(ssh.CryptoPublicKey).CryptoPublicKey().(ed25519.PublicKey) // which the type says
-	key := PublicKey(raw)
-	if err := key.check(); err != nil {
-		return PublicKey{}, fault.New(fault.CodeOf(err), "key %s in the ssh-agent: %w", ssh.FingerprintSHA256(k), err)
+	key, err := attest.ParsePublicKey(attest.PublicKey(raw).String())         // which refuses weak ones
+	if err != nil {
+		return attest.PublicKey{}, fault.New(fault.CodeOf(err), "key %s in the ssh-agent: %w", ssh.FingerprintSHA256(k), err)
 	}
 	return key, nil
 }

@@ -1,4 +1,4 @@
-package attest
+package sshkey
 
 import (
 	"crypto/ed25519"
@@ -7,12 +7,9 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"rebuild/attest"
 	"rebuild/internal/fault"
 )
-
-// SumsNamespace is the namespace of SSH signatures over [Sums]: a signature
-// that was made for another purpose does not verify in it.
-const SumsNamespace = "rebuild.sha256sums.v1"
 
 // The two forms of OpenSSH's PROTOCOL.sshsig: what is signed, and what the
 // signature file holds in its armour.
@@ -33,9 +30,9 @@ type (
 
 var sshsigMagic = [6]byte{'S', 'S', 'H', 'S', 'I', 'G'}
 
-// SignSSH returns the SSH signature file of message in a namespace, which
+// Sign returns the SSH signature file of message in a namespace, which
 // ssh-keygen -Y verify reads. With an ed25519 key it is the same every time.
-func SignSSH(signer Signer, namespace string, message []byte) ([]byte, error) {
+func Sign(signer attest.Signer, namespace string, message []byte) ([]byte, error) {
 	hash := sha512.Sum512(message)
 	to := ssh.Marshal(sshsigMessage{Magic: sshsigMagic, Namespace: namespace, HashName: "sha512", Hash: string(hash[:])})
 	sig, err := signer.Sign(to)
@@ -43,7 +40,7 @@ func SignSSH(signer Signer, namespace string, message []byte) ([]byte, error) {
 		return nil, err
 	}
 	key := signer.Public()
-	if !key.verifies(to, sig) {
+	if !ed25519.Verify(key[:], to, sig) {
 		return nil, fault.New(fault.SignatureInvalid, "the signer of key %s returned a signature that does not verify", key.Fingerprint())
 	}
 	public, err := ssh.NewPublicKey(ed25519.PublicKey(key[:]))
