@@ -210,36 +210,33 @@ func (p *Policy) rootAccount(by []PublicKey) RootAccount {
 // quorum has become easier to reach in a way that no single value shows.
 func policyChanges(old, next *Policy) []PolicyChange {
 	was, is := flatPolicy(old), flatPolicy(next)
-	paths := map[string]bool{}
-	for path := range maps.Keys(was) {
-		paths[path] = true
-	}
-	for path := range maps.Keys(is) {
-		paths[path] = true
-	}
-	var out []PolicyChange
+	paths := maps.Clone(was)
+	maps.Copy(paths, is)
+	delete(paths, "version")
+	var looser, others []PolicyChange
 	for _, path := range slices.Sorted(maps.Keys(paths)) {
-		before, had := was[path]
-		after, has := is[path]
-		if had == has && before == after || path == "version" {
-			continue
+		d := difference{path: path}
+		d.before, d.had = was[path]
+		d.after, d.has = is[path]
+		switch {
+		case d.had == d.has && d.before == d.after:
+		case d.loosens(old, next):
+			looser = append(looser, PolicyChange{d.text(), true})
+		default:
+			others = append(others, PolicyChange{d.text(), false})
 		}
-		out = append(out, PolicyChange{changeText(path, before, after, had, has), loosens(old, next, path, before, after, had, has)})
 	}
 	if set := easier(old, next); set != nil {
-		out = append(out, PolicyChange{"quorum: " + strings.Join(set, " + ") + " is enough, and was not before", true})
+		looser = append(looser, PolicyChange{"quorum: " + strings.Join(set, " + ") + " is enough, and was not before", true})
 	}
-	slices.SortStableFunc(out, func(a, b PolicyChange) int {
-		return cmp.Compare(btoi(b.Loosens), btoi(a.Loosens))
-	})
-	return out
+	return append(looser, others...)
 }
 
-func btoi(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
+// difference is one value of a policy that is not what it was.
+type difference struct {
+	path          string // as of [flatPolicy]
+	before, after string
+	had, has      bool // whether it was there before, and is now
 }
 
 // easier returns operators who are enough now and were not before.
@@ -295,60 +292,61 @@ func flatten(out map[string]string, path string, node any) {
 	}
 }
 
-func changeText(path, before, after string, had, has bool) string {
-	array, element, isElement := strings.Cut(strings.TrimSuffix(path, "]"), "[")
+// text says what has changed.
+func (d difference) text() string {
+	array, element, isElement := strings.Cut(strings.TrimSuffix(d.path, "]"), "[")
 	switch {
-	case isElement && strings.HasSuffix(path, "]") && has:
+	case isElement && strings.HasSuffix(d.path, "]") && d.has:
 		return array + ": " + element + " is added"
-	case isElement && strings.HasSuffix(path, "]"):
+	case isElement && strings.HasSuffix(d.path, "]"):
 		return array + ": " + element + " is removed"
-	case !had:
-		return path + " = " + after + " is added"
-	case !has:
-		return path + " = " + before + " is removed"
+	case !d.had:
+		return d.path + " = " + d.after + " is added"
+	case !d.has:
+		return d.path + " = " + d.before + " is removed"
 	}
-	return path + ": " + before + " becomes " + after
+	return d.path + ": " + d.before + " becomes " + d.after
 }
 
 // loosens says whether a change lets something count, or go unsaid, that did
 // not before. What it does not know, such as another log, it calls looser.
-func loosens(old, next *Policy, path, before, after string, had, has bool) bool {
-	name := path[strings.LastIndexAny(path, ".]")+1:]
-	element := strings.HasSuffix(path, "]")
-	if parts := strings.SplitN(path, ".", 4); len(parts) == 4 && parts[0] == "operators" && parts[2] == "labels" {
+func (d difference) loosens(old, next *Policy) bool {
+	name := d.path[strings.LastIndexAny(d.path, ".]")+1:]
+	element := strings.HasSuffix(d.path, "]")
+	if parts := strings.SplitN(d.path, ".", 4); len(parts) == 4 && parts[0] == "operators" && parts[2] == "labels" {
 		return old.doc.Diversity[parts[3]] > 0 || next.doc.Diversity[parts[3]] > 0
 	}
 	switch {
-	case path == "expires", name == "not_after": // absent: for ever
-		return had && (!has || after > before)
+	case d.path == "expires", name == "not_after": // absent: for ever
+		return d.had && (!d.has || d.after > d.before)
 	case name == "not_before":
-		return had && (!has || after < before)
+		return d.had && (!d.has || d.after < d.before)
 	case name == "revoked_from":
-		return had && (!has || number(after) > number(before))
-	case element && strings.HasPrefix(path, "groups."): // easier than before shows what comes of it
-		return has && old.doc.Groups[groupOf(path)].Need > 0
+		return d.had && (!d.has || number(d.after) > number(d.before))
+	case element && strings.HasPrefix(d.path, "groups."): // easier than before shows what comes of it
+		return d.has && old.doc.Groups[groupOf(d.path)].Need > 0
 	case element:
-		return has
-	case path == "dissent.on":
+		return d.has
+	case d.path == "dissent.on":
 		return old.blocksOnDissent() && !next.blocksOnDissent()
-	case path == "dissent.build_failed":
+	case d.path == "dissent.build_failed":
 		return old.blocksOnBuildFailed() && !next.blocksOnBuildFailed()
-	case path == "dissent.waiver_need":
+	case d.path == "dissent.waiver_need":
 		return next.waiverNeed() < old.waiverNeed()
-	case path == "independence":
-		return before == "commit"
-	case strings.HasPrefix(path, "require."):
-		return path == "require.max_seed_bytes" && had && (!has || number(after) > number(before)) || before == "true"
-	case strings.HasPrefix(path, "diversity."), name == "need":
-		return had && (!has || number(after) < number(before))
-	case path == "log.max_age":
-		return longer(after, before)
-	case strings.HasPrefix(path, "log."):
-		return had
-	case path == "quorum":
-		return true
+	case d.path == "independence":
+		return d.before == "commit"
+	case strings.HasPrefix(d.path, "require."):
+		return d.path == "require.max_seed_bytes" && d.had && (!d.has || number(d.after) > number(d.before)) || d.before == "true"
+	case strings.HasPrefix(d.path, "diversity."), name == "need":
+		return d.had && (!d.has || number(d.after) < number(d.before))
+	case d.path == "log.max_age":
+		return longer(d.after, d.before)
+	case strings.HasPrefix(d.path, "log."):
+		return d.had
+	case name == "name": // of a signer, who is its key
+		return false
 	}
-	return false
+	return true
 }
 
 func groupOf(path string) string {
