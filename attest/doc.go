@@ -3,8 +3,15 @@
 // with its evidence (formats.md 4 to 6, index.md 8).
 //
 // Whoever judges calls [LoadPolicy], [OpenBundle] and [Verify]. A rebuilder
-// calls [NewResultStatement] and [Sign]; release signers call [Judge],
-// [Verdict.Met], [Pack], [Propose] and [SignRelease].
+// calls [NewResultStatement], [NewProvenanceStatement] and [Sign]; whoever
+// compares results calls [OpenChain] if there is a log, [Judge] and
+// [Explain]; release signers call [Verdict.Met], [Pack], [Propose] and
+// [SignRelease]. Whoever keeps a policy calls [RotateKey] or [RevokeKey], and
+// [NewPolicyUpdate] on what comes of it.
+//
+// What is signed is never rewritten: a statement, a release and a policy's
+// image mean tomorrow what they mean today, or are refused under their version
+// (SCHEMA_UNSUPPORTED). Every error has a code of internal/fault.
 //
 // # Statements
 //
@@ -24,12 +31,27 @@
 //
 // [Judge] is a function of policy, plan, statements, the plan's chain in a log,
 // waivers and time, blind to the order and the number of copies of the
-// statements. It counts
-// operators, not keys, signatures or files, and no build twice: a result that
-// reuses another operator's is no vote. Of its results only a met verdict
-// gives a [Met], and only a Met can be proposed for release; values of the
-// types Signed, SignedRelease, Met and Publication exist only as the outcome
-// of a check that passed.
+// statements. It counts operators, not keys, signatures or files, and no build
+// twice: a result that reuses another operator's is no vote. Of its results
+// only a met verdict gives a [Met], and only a Met can be proposed for release;
+// values of the types Signed, SignedRelease, Met and Publication exist only as
+// the outcome of a check that passed.
+//
+// # Companions
+//
+// Beside a result its operator may sign the SLSA provenance that says the same
+// in SLSA's words. It is a companion: it never votes and never dissents, it
+// must be byte for byte what [NewProvenanceStatement] makes of the result, and
+// it is good as long as the result is. A verdict can be told in SLSA's words
+// too, as a verification summary ([NewVerdictVSA], [NewReleaseVSA]); nothing
+// here judges by one, and [OpenVSA] reads it for who does.
+//
+// # Updates
+//
+// A [PolicyUpdate] is the step from a policy to its next version, signed by as
+// many root keys as the old one asks for and as many as the new one does. It is
+// an offer with all its [PolicyChange]s, what it loosens first: no function
+// here replaces the policy of whoever judges.
 //
 // # Logs
 //

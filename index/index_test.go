@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -96,7 +97,7 @@ func TestPublishedVersionsNeverChange(t *testing.T) {
 	before := snapshot(t, dir)
 	again, err := publish(x, w, p)
 	must(t, err)
-	if again.Release != first.Release || !maps(before, snapshot(t, dir)) {
+	if again.Release != first.Release || !maps.Equal(before, snapshot(t, dir)) {
 		t.Error("publishing again changed something")
 	}
 	for name, replace := range map[string][]string{
@@ -105,7 +106,7 @@ func TestPublishedVersionsNeverChange(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			_, err := publish(x, w, publication(t, w, []string{"r1"}, both, replace...))
 			code(t, err, fault.AlreadyPublished)
-			if !maps(before, snapshot(t, dir)) {
+			if !maps.Equal(before, snapshot(t, dir)) {
 				t.Error("a refused release left something")
 			}
 		})
@@ -451,18 +452,6 @@ func snapshot(t testing.TB, dir string) map[string]string {
 		return err
 	}))
 	return out
-}
-
-func maps(a, b map[string]string) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for k, v := range a {
-		if b[k] != v {
-			return false
-		}
-	}
-	return true
 }
 
 // An index keeps neither events nor proof, so it takes in no release that can
