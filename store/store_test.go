@@ -15,7 +15,6 @@ import (
 
 	"go.uber.org/goleak"
 
-	"rebuild/internal/durable"
 	"rebuild/internal/fault"
 )
 
@@ -99,98 +98,6 @@ func TestOpenRefuses(t *testing.T) {
 	os.WriteFile(file, nil, 0o644)
 	if _, err = Open(file); err == nil {
 		t.Error("a file was opened as a store")
-	}
-}
-
-// faultyFS fails the n-th call of each kind that changes names.
-type faultyFS struct {
-	durable.OS
-	mu   sync.Mutex
-	left int // calls until the failure
-}
-
-var errFault = errors.New("injected")
-
-func (f *faultyFS) hit() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.left--
-	if f.left == 0 {
-		return errFault
-	}
-	return nil
-}
-
-func (f *faultyFS) CreateTemp(dir, prefix string, perm fs.FileMode) (durable.File, error) {
-	if err := f.hit(); err != nil {
-		return nil, err
-	}
-	return f.OS.CreateTemp(dir, prefix, perm)
-}
-
-func (f *faultyFS) Rename(a, b string) error {
-	if err := f.hit(); err != nil {
-		return err
-	}
-	return f.OS.Rename(a, b)
-}
-
-func (f *faultyFS) SyncDir(d string) error {
-	if err := f.hit(); err != nil {
-		return err
-	}
-	return f.OS.SyncDir(d)
-}
-
-// TestFaults stops at every call of opening a store and putting an image into
-// it. What is left must pass Fsck, and a retry must end in the same digests.
-func TestFaults(t *testing.T) {
-	put := func(dir string, fsys durable.FS) (Digest, error) {
-		s, err := open(dir, fsys)
-		if err != nil {
-			return "", err
-		}
-		b := s.Batch()
-		defer b.Abort()
-		l, err := b.PutFiles([]File{{Path: "a/b", Mode: 0o644, Data: []byte("x")}}, 1)
-		if err != nil {
-			return "", err
-		}
-		m, err := b.PutImage(l, "linux/amd64", ImageConfig{})
-		if err != nil {
-			return "", err
-		}
-		if err := b.Commit(); err != nil {
-			return "", err
-		}
-		return m, s.Tag("t", m)
-	}
-	want, err := put(t.TempDir(), durable.OS{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for n := 1; ; n++ {
-		dir := filepath.Join(t.TempDir(), "s")
-		_, err := put(dir, &faultyFS{left: n})
-		if err == nil {
-			if n < 15 {
-				t.Errorf("only %d calls were tried", n-1)
-			}
-			return
-		}
-		if !errors.Is(err, errFault) {
-			t.Fatalf("call %d: %v", n, err)
-		}
-		s, err := Open(dir)
-		if err != nil {
-			t.Fatalf("call %d, opening again: %v", n, err)
-		}
-		if r, err := s.Fsck(t.Context()); err != nil || r.Err() != nil {
-			t.Fatalf("call %d: %v, %v", n, err, r.Problems)
-		}
-		if got, err := put(dir, durable.OS{}); err != nil || got != want {
-			t.Fatalf("call %d, again: %v, %v", n, got, err)
-		}
 	}
 }
 
