@@ -58,12 +58,9 @@ bin/staticcheck: tools/go.mod tools/go.sum
 	cd tools && $(GO) build -o ../bin/staticcheck honnef.co/go/tools/cmd/staticcheck
 
 # The programs of others that evidence and images are held against, each in a
-# module of its own.
-bin/interop/cosign2: oci/cosign2/go.mod oci/cosign2/go.sum
-	cd oci/cosign2 && $(GO) build -ldflags '-s -w' -o ../../$@ github.com/sigstore/cosign/v2/cmd/cosign
-
-bin/interop/cosign3: oci/cosign3/go.mod oci/cosign3/go.sum
-	cd oci/cosign3 && $(GO) build -ldflags '-s -w' -o ../../$@ github.com/sigstore/cosign/v3/cmd/cosign
+# module of its own: bin/interop/cosign2 is cosign v2.
+bin/interop/cosign%: oci/cosign%/go.mod oci/cosign%/go.sum
+	cd oci/cosign$* && $(GO) build -ldflags '-s -w' -o ../../$@ github.com/sigstore/cosign/v$*/cmd/cosign
 
 bin/interop/registry: oci/registry/go.mod oci/registry/go.sum
 	cd oci/registry && $(GO) build -ldflags '-s -w' -o ../../bin/interop/ \

@@ -124,8 +124,8 @@ func OpenBundle(file string, data []byte) (*Bundle, error) {
 // looked at.
 //
 // Of a bundle over 1 MiB nothing is kept before all of it was found to be in
-// order. admit, unless it is nil, is then asked about the release's envelope, so that a stranger's
-// bundle is refused before its evidence is in memory.
+// order. admit, unless it is nil, is then asked about the release's envelope,
+// so that a stranger's bundle is refused before its evidence is in memory.
 func ReadBundle(file string, r io.ReaderAt, size int64, admit func(release []byte) error) (*Bundle, error) {
 	if size > MaxBundle {
 		return nil, fault.New(fault.Parse, "%d bytes, at most %d are allowed", size, MaxBundle).At(file, 0)

@@ -6,6 +6,38 @@ import (
 	"rebuild/internal/document"
 )
 
+// Verifies is the check that every signature goes through.
+func (k PublicKey) Verifies(message, sig []byte) bool { return k.verifies(message, sig) }
+
+// AllLeastSets are the sets that an explanation chooses from.
+func (p *Policy) AllLeastSets(open []string) [][]string { return p.allLeastSets(nil, open) }
+
+// LeastSets are those that an explanation lists.
+func (p *Policy) LeastSets(open []string) Sets { return p.leastSets(nil, open) }
+
+// Enough puts a set of operators to the evaluator.
+func (p *Policy) Enough(operators []string) bool { return p.enough(nil, operators) }
+
+// WithLog is the policy with a log and witnesses, as it would read.
+func (p *Policy) WithLog(origin, key, maxAge string, need int, witnesses ...string) *Policy {
+	q := *p
+	q.doc.Log, q.doc.Witnesses = &logDoc{origin, key, maxAge}, &rootDoc{need, witnesses}
+	image, err := document.Encode(q.doc)
+	if err != nil {
+		panic(err)
+	}
+	q.image = image
+	return &q
+}
+
+// Resource is the resourceUri of a release, whose locators no world varies.
+func (r *Release) Resource() string { return r.resource() }
+
+// SummariseVerdicts is what a release of several builds comes to.
+func SummariseVerdicts(verdicts ...*Verdict) (outcome string, levels []string, err error) {
+	return summariseVerdicts(verdicts)
+}
+
 // OpenResult opens one result by itself, as [Judge] does with each: the vectors
 // and fuzz tests ask what is wrong with it, which a verdict only counts.
 func OpenResult(e *Envelope, operator string, keys []PublicKey, p *Plan) (*Result, error) {

@@ -30,9 +30,9 @@ type verifiedImages struct {
 
 // verifyLayout checks an OCI layout: index.json, which is where every tool
 // looks images up, must list released images and what refers to them and
-// nothing else, and all images of each platform that it has; every blob that a listed manifest
-// reaches is hashed again, and the layer's tree must be the one that was
-// voted for. It reads through no link out of the directory and writes
+// nothing else, and all images of each platform that it has; every blob that a
+// listed manifest reaches is hashed again, and the layer's tree must be the one
+// that was voted for. It reads through no link out of the directory and writes
 // nothing. A layout that lists something else, or none of the released
 // images, is EVIDENCE_MISMATCH.
 func (r *Release) verifyLayout(dir string) (verifiedImages, error) {

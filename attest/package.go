@@ -154,9 +154,6 @@ type Package struct {
 // Document returns the metadata.
 func (p *Package) Document() PackageDocument { return p.doc }
 
-// DocumentBytes returns rebuild.package.json.
-func (p *Package) DocumentBytes() []byte { return bytes.Clone(p.metadata[PackageFile]) }
-
 // Payloads returns the voted trees that the inventory names.
 func (p *Package) Payloads() []Payload { return slices.Clone(p.files.Payloads) }
 

@@ -178,9 +178,6 @@ func (p *Policy) OperatorOf(k PublicKey) (string, bool) {
 	return name, ok
 }
 
-// SignersNeed returns how many release signers must sign.
-func (p *Policy) SignersNeed() int { return p.doc.Signers.Need }
-
 // SignerKeys returns the keys of the release signers, valid now or not.
 func (p *Policy) SignerKeys() []PublicKey { return keysOf(p.signers) }
 

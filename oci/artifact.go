@@ -121,11 +121,6 @@ func Statement(envelope []byte, predicateType string) (Artifact, error) {
 	}, err
 }
 
-// Bundle returns the artifact for a .rbundle file of that name.
-func Bundle(name string, rbundle []byte) Artifact {
-	return Artifact{Type: TypeBundle, Title: name, Content: rbundle}
-}
-
 // Envelope returns the envelope in a Sigstore bundle, in the form that package
 // attest reads. Nothing of it is verified. A bundle of something else, or in
 // a form that an envelope can not have, is STRUCTURE or PARSE.

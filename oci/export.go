@@ -44,7 +44,7 @@ func Export(ctx context.Context, to Place, release attest.Release, testimonies [
 		if err != nil {
 			return nil, err
 		}
-		artifacts = append(artifacts, Bundle(attest.FileName(&release), rbundle))
+		artifacts = append(artifacts, Artifact{Type: TypeBundle, Title: attest.FileName(&release), Content: rbundle})
 		if out[i].Added, err = attach(ctx, to, subjects[i], artifacts); err != nil {
 			return nil, err
 		}

@@ -8,10 +8,10 @@
 // digest: layers, configs, manifests, the texts of trees, source archives,
 // plans. Write with [Store.Put], [Store.Create], [Store.PutDir],
 // [Store.PutTar], [Store.PutFiles], [Store.PutSource], [Store.PutImage] and
-// [Store.PutManifest]; [Store.Batch] has the same verbs and makes several blobs durable for little
-// more than the price of one. A blob is visible only when it is complete and
-// on disk. Any number of processes may use a store at once: equal content has
-// one name, and the renames of two writers commute.
+// [Store.PutManifest]; [Store.Batch] has the same verbs and makes several blobs
+// durable for little more than the price of one. A blob is visible only when it
+// is complete and on disk. Any number of processes may use a store at once:
+// equal content has one name, and the renames of two writers commute.
 //
 // Nothing that is read is trusted. [Store.Open] and [Store.Read] hash what
 // they deliver and give an error (CKSUM_MISMATCH) instead of the end of the
