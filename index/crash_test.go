@@ -91,10 +91,7 @@ func TestCrashWhilePublishing(t *testing.T) {
 	want := ""
 	for _, after := range []bool{false, true} {
 		for n := 1; ; n++ {
-			dir := filepath.Join(t.TempDir(), "index")
-			if err := Init(dir, Config{Signing: SigningWith(attesttest.Key("index").Public())}); err != nil {
-				t.Fatal(err)
-			}
+			dir := indexOf(t, nil, nil)
 			disk := &faultyDisk{left: n, after: after}
 			x, err := open(disk, dir)
 			if err != nil {
@@ -114,7 +111,7 @@ func TestCrashWhilePublishing(t *testing.T) {
 			}
 			got := listing(t, dir)
 			if want == "" {
-				want = listingWithoutFault(t, p, policy)
+				want = listing(t, indexOf(t, p, policy))
 			}
 			if got != want {
 				t.Fatalf("call %d, after %v: publishing again ended in\n%s\nnot\n%s", n, after, got, want)
@@ -134,22 +131,6 @@ func publicationOf(t *testing.T, w *attesttest.World) *attest.Publication {
 		t.Fatal(err)
 	}
 	return p
-}
-
-func listingWithoutFault(t *testing.T, p *attest.Publication, policy *attest.Policy) string {
-	t.Helper()
-	dir := filepath.Join(t.TempDir(), "index")
-	if err := Init(dir, Config{Signing: SigningWith(attesttest.Key("index").Public())}); err != nil {
-		t.Fatal(err)
-	}
-	x, err := Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := x.Publish(p, policy, attesttest.Key("index"), attesttest.Now); err != nil {
-		t.Fatal(err)
-	}
-	return listing(t, dir)
 }
 
 // listing returns names and contents, without what a crash may leave behind.

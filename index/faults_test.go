@@ -55,6 +55,7 @@ func (f *faultyRead) Read(p []byte) (int, error) {
 	return f.File.Read(p)
 }
 
+// indexOf makes a signed index with a publication in it, or without any.
 func indexOf(t *testing.T, p *attest.Publication, policy *attest.Policy) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "index")
