@@ -23,7 +23,7 @@ EMBEDDED  := engine/embedded
 TESTENV   := REBUILD_REQUIRE_ENGINE=1 REBUILD_STOCK=$(CURDIR)/bin/stock
 STEP       = @sh scripts/step.sh
 
-.PHONY: build demo test test-race test-interop test-self sweep mutate bench lint vet staticcheck fuzz clean deps
+.PHONY: build demo test test-race test-interop test-self sweep mutate cover bench lint vet staticcheck fuzz clean deps
 
 build: bin/rebuild
 
@@ -117,6 +117,11 @@ fuzz:
 # must notice. make mutate MUTATE=attest/policy.go tries those of one file.
 mutate:
 	$(GO) run ./internal/mutate $(MUTATE)
+
+# How much of the verifying code its own tests reach: 95 of 100 statements is
+# the least, of oci 90.
+cover:
+	$(GO) test -cover ./attest ./index ./store ./oci
 
 # Two builds of the same commit, nothing shared: minutes, so not part of test.
 test-self:

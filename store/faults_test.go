@@ -2,7 +2,9 @@ package store
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -279,6 +281,72 @@ func TestFewDescriptors(t *testing.T) {
 		}
 		if !failed {
 			t.Errorf("%s never ran out", name)
+		}
+	}
+}
+
+// expiring is a context that ends when it is asked for the n-th time.
+type expiring struct {
+	context.Context
+	left int
+}
+
+func (c *expiring) Err() error {
+	if c.left--; c.left <= 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+// Who gives up gets an error and not a part of the answer.
+func TestInterrupted(t *testing.T) {
+	archive, _ := writers(t)
+	for n := 1; ; n++ {
+		s, _, _ := storeForWriters(t, archive)
+		ctx := &expiring{context.Background(), n}
+		_, err := s.GC(ctx, GCOptions{Now: time.Now().Add(time.Hour)})
+		if ctx.left > 0 {
+			if err != nil || n < 3 {
+				t.Errorf("asked %d times, and %v", n-1, err)
+			}
+			return
+		}
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("interrupted at %d: %v", n, err)
+		}
+		if r, err := s.Fsck(t.Context()); err != nil || r.Err() != nil {
+			t.Errorf("interrupted at %d: %v, %v", n, err, r.Problems)
+		}
+	}
+}
+
+// What refers to an image is a manifest: an index that names it does not.
+func TestIndexIsNoReferrer(t *testing.T) {
+	archive, _ := writers(t)
+	s, _, image := storeForWriters(t, archive)
+	x, err := s.Index([]Digest{image})
+	must(t, err)
+	must(t, s.Tag("all", x))
+	if list, err := s.Referrers(image); err != nil || len(list) != 0 {
+		t.Errorf("%v, %v", list, err)
+	}
+}
+
+// fullDisk takes nothing.
+type fullDisk struct{}
+
+func (fullDisk) Write([]byte) (int, error) { return 0, errFault }
+
+func TestTreeTextIsNotCutShort(t *testing.T) {
+	for _, n := range []int{0, 1000} {
+		var files []File
+		for i := range n {
+			files = append(files, File{Path: fmt.Sprint("file-", i), Mode: 0o644})
+		}
+		tree, err := TreeOf(files)
+		must(t, err)
+		if _, err := tree.WriteTo(fullDisk{}); !errors.Is(err, errFault) {
+			t.Errorf("%d files: %v", n, err)
 		}
 	}
 }
