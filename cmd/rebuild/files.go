@@ -40,21 +40,12 @@ func readBoundedIn(root *os.Root, path, shown string, limit int64) ([]byte, erro
 
 // readRegular reads and closes a file that was opened, or not, without waiting.
 func readRegular(f *os.File, err error, shown string, limit int64) ([]byte, error) {
+	in, err := largeRegular(f, err, shown, limit)
 	if err != nil {
-		return nil, fault.New(fault.Usage, "%s: %w", shown, cause(err))
+		return nil, err
 	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, fault.New(fault.Usage, "%s: %w", shown, cause(err))
-	}
-	if !info.Mode().IsRegular() {
-		return nil, notRegular(shown)
-	}
-	if info.Size() > limit {
-		return nil, tooLarge(shown, limit)
-	}
-	return readAll(f, shown, limit)
+	defer in.Close()
+	return readAll(in, shown, limit)
 }
 
 func notRegular(shown string) error {
