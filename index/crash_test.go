@@ -53,9 +53,11 @@ func (d *faultyDisk) CreateTemp(dir, prefix string, perm fs.FileMode) (durable.F
 func (d *faultyDisk) Rename(from, to string) error {
 	return d.do(func() error { return d.OS.Rename(from, to) })
 }
+
 func (d *faultyDisk) SyncDir(dir string) error {
 	return d.do(func() error { return d.OS.SyncDir(dir) })
 }
+
 func (d *faultyDisk) Remove(path string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()

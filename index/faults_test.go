@@ -194,8 +194,10 @@ func TestParseEntryRefuses(t *testing.T) {
 		"advisory":            {func(e *Entry) { e.Advisories = []string{"<b>"} }, fault.Structure},
 		"nothing":             {nil, ""},
 	} {
-		e := Entry{SchemaVersion: "rebuild.index-entry@1.0.0", Name: "hello", Version: "0.1.0", Cksum: strings.Repeat("0", 64),
-			Release: digest, Assurance: AssuranceQuorum, Deps: []Dep{{"a", "^1"}}, Advisories: []string{"ADV-1"}}
+		e := Entry{
+			SchemaVersion: "rebuild.index-entry@1.0.0", Name: "hello", Version: "0.1.0", Cksum: strings.Repeat("0", 64),
+			Release: digest, Assurance: AssuranceQuorum, Deps: []Dep{{"a", "^1"}}, Advisories: []string{"ADV-1"},
+		}
 		if c.edit != nil {
 			c.edit(&e)
 		}

@@ -17,8 +17,13 @@ func FuzzSigstoreBundle(f *testing.F) {
 	good, err := oci.Statement(w.Statement("north", nil), attest.PredicateResult)
 	must(f, err)
 	f.Add(good.Content)
-	for _, edit := range [][2]string{{`"sig"`, `"keyid":"x","sig"`}, {"dsseEnvelope", "messageSignature"}, {"publicKey", "certificate"},
-		{`"hint":"`, `"hint":"\u0001`}, {`}`, `,"tlogEntries":[]}`}} {
+	for _, edit := range [][2]string{
+		{`"sig"`, `"keyid":"x","sig"`},
+		{"dsseEnvelope", "messageSignature"},
+		{"publicKey", "certificate"},
+		{`"hint":"`, `"hint":"\u0001`},
+		{`}`, `,"tlogEntries":[]}`},
+	} {
 		f.Add(bytes.Replace(good.Content, []byte(edit[0]), []byte(edit[1]), 1))
 	}
 	f.Fuzz(func(t *testing.T, content []byte) {

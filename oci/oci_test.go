@@ -562,8 +562,10 @@ func TestReferences(t *testing.T) {
 
 // Another host is never spoken to without TLS unless that is asked for.
 func TestPlainHTTP(t *testing.T) {
-	for host, want := range map[string]string{"registry.example": "https", "192.0.2.1:5000": "https", "localhost.example": "https",
-		"localhost:5000": "http", "127.0.0.1:5000": "http", "[::1]:5000": "http"} {
+	for host, want := range map[string]string{
+		"registry.example": "https", "192.0.2.1:5000": "https", "localhost.example": "https",
+		"localhost:5000": "http", "127.0.0.1:5000": "http", "[::1]:5000": "http",
+	} {
 		for _, insecure := range []bool{false, true} {
 			asked := ""
 			client := &http.Client{Transport: transport(func(q *http.Request) (*http.Response, error) {

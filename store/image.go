@@ -210,8 +210,10 @@ func (s *Store) Image(manifest Digest) (Image, error) {
 	if len(m.Layers) != 1 || len(c.RootFS.DiffIDs) != 1 || c.RootFS.DiffIDs[0] != m.Layers[0].Digest {
 		return Image{}, fault.New(fault.Structure, "not an image of one canonical layer").At(s.BlobPath(manifest), 0)
 	}
-	i := Image{Manifest: manifest, Raw: raw, Platform: c.platformJSON.String(), Config: c.Config,
-		Layer: Layer{Digest: m.Layers[0].Digest, Size: m.Layers[0].Size}}
+	i := Image{
+		Manifest: manifest, Raw: raw, Platform: c.platformJSON.String(), Config: c.Config,
+		Layer: Layer{Digest: m.Layers[0].Digest, Size: m.Layers[0].Size},
+	}
 	if d, err := ManifestOf(i.Layer, i.Platform, i.Config); err != nil || d != manifest {
 		return Image{}, fault.New(fault.Structure, "not in the form of an image of ours").At(s.BlobPath(manifest), 0)
 	}

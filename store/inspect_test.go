@@ -296,8 +296,10 @@ func TestBrokenLayout(t *testing.T) {
 	_, imageErr := s.PutImage(l[0], "linux/amd64", ImageConfig{})
 	_, tagsErr := s.Tags()
 	_, treeErr := s.Tree(l[0].Tree)
-	for i, err := range []error{fsckErr, gcErr, usageErr, putErr, createErr, filesErr, tarErr, imageErr, tagsErr, treeErr,
-		s.Tag("x", m), s.Untag("x"), s.Verify(m)} {
+	for i, err := range []error{
+		fsckErr, gcErr, usageErr, putErr, createErr, filesErr, tarErr, imageErr, tagsErr, treeErr,
+		s.Tag("x", m), s.Untag("x"), s.Verify(m),
+	} {
 		if err == nil {
 			t.Errorf("method %d found nothing wrong", i)
 		}

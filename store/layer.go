@@ -88,8 +88,10 @@ func appendHeader(b []byte, e, leader *Entry, epoch int64) []byte {
 	if e.Type == Link {
 		owner = leader
 	}
-	u := ustar{name: e.Path, link: e.Target, mode: int64(owner.Mode), uid: owner.UID, gid: owner.GID,
-		size: e.Size, mtime: epoch, flag: tarFlags[e.Type], major: e.Major, minor: e.Minor}
+	u := ustar{
+		name: e.Path, link: e.Target, mode: int64(owner.Mode), uid: owner.UID, gid: owner.GID,
+		size: e.Size, mtime: epoch, flag: tarFlags[e.Type], major: e.Major, minor: e.Minor,
+	}
 	if e.Type == Dir {
 		u.name += "/"
 	}

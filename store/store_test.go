@@ -50,8 +50,10 @@ func TestParseDigest(t *testing.T) {
 	if d, err := ParseDigest(good); err != nil || string(d) != good || len(d.Hex()) != 64 {
 		t.Errorf("%s: %v", d, err)
 	}
-	for _, s := range []string{"", good[7:], good + "0", good[:70], strings.ToUpper(good), "sha512:" + good[7:],
-		"sha256:" + strings.Repeat("0F", 32), " " + good, "sha256:../" + good[10:]} {
+	for _, s := range []string{
+		"", good[7:], good + "0", good[:70], strings.ToUpper(good), "sha512:" + good[7:],
+		"sha256:" + strings.Repeat("0F", 32), " " + good, "sha256:../" + good[10:],
+	} {
 		_, err := ParseDigest(s)
 		wantCode(t, err, fault.Structure)
 	}
@@ -202,8 +204,10 @@ func TestTamperedBlobIsFoundByEveryReader(t *testing.T) {
 			_, indexErr := s.Index([]Digest{m})
 			_, sourceErr := s.PutSource(l.Digest, UnpackTar, "x", nil, 1)
 			_, plainErr := s.PutSource(l.Digest, UnpackNone, "x", nil, 1)
-			for i, err := range []error{readErr, treeErr, layerErr, imageErr, indexErr, sourceErr, plainErr, s.Verify(m),
-				s.Tag("x", m), s.Extract(l.Digest, filepath.Join(t.TempDir(), "x"), ExtractOptions{})} {
+			for i, err := range []error{
+				readErr, treeErr, layerErr, imageErr, indexErr, sourceErr, plainErr, s.Verify(m),
+				s.Tag("x", m), s.Extract(l.Digest, filepath.Join(t.TempDir(), "x"), ExtractOptions{}),
+			} {
 				if fault.CodeOf(err).Exit() != 12 {
 					t.Errorf("reader %d: %v", i, err)
 				}

@@ -73,8 +73,10 @@ type tarReader struct {
 
 func newTarReader(r io.Reader, foreign bool, l Limits, s *spool) *tarReader {
 	src := &tarTail{r: r}
-	return &tarReader{src: src, tar: tar.NewReader(src), foreign: foreign, limits: l.orDefault(), spool: s,
-		byPath: map[string]*node{}, buf: make([]byte, chunkSize)}
+	return &tarReader{
+		src: src, tar: tar.NewReader(src), foreign: foreign, limits: l.orDefault(), spool: s,
+		byPath: map[string]*node{}, buf: make([]byte, chunkSize),
+	}
 }
 
 // badTar words a stream that is no tar archive.

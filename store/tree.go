@@ -275,7 +275,7 @@ func parseEntry(line string) (Entry, error) {
 		return e, fmt.Errorf("not an entry of seven fields")
 	}
 	e.Type = Type(f[0][0])
-	var ok, ok2 = false, true
+	ok, ok2 := false, true
 	if e.Path, ok = unescape(f[6]); !ok {
 		return e, fmt.Errorf("bad escape in the path")
 	}

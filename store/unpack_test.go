@@ -159,10 +159,16 @@ func TestPutSourceNormalizes(t *testing.T) {
 	l, err := s.PutSource(mustPut(t, s, string(b)), UnpackTar, "s", nil, 1)
 	must(t, err)
 	want, err := TreeOf([]File{
-		{Path: "bin/x", Mode: 0o755, Data: []byte("1")}, {Path: "a/b/c", Mode: 0o644, Data: []byte("2")},
-		{Path: "closed", Type: Dir, Mode: 0o755}, {Path: "abs", Type: Symlink, Target: "/etc/passwd"},
-		{Path: "hard", Type: Link, Target: "bin/x"}, {Path: "x", Mode: 0o644}, {Path: "acl", Mode: 0o644},
-		{Path: long, Mode: 0o644, Data: []byte("3")}, {Path: long + "2", Mode: 0o644}})
+		{Path: "bin/x", Mode: 0o755, Data: []byte("1")},
+		{Path: "a/b/c", Mode: 0o644, Data: []byte("2")},
+		{Path: "closed", Type: Dir, Mode: 0o755},
+		{Path: "abs", Type: Symlink, Target: "/etc/passwd"},
+		{Path: "hard", Type: Link, Target: "bin/x"},
+		{Path: "x", Mode: 0o644},
+		{Path: "acl", Mode: 0o644},
+		{Path: long, Mode: 0o644, Data: []byte("3")},
+		{Path: long + "2", Mode: 0o644},
+	})
 	must(t, err)
 	got, err := s.Tree(l.Tree)
 	must(t, err)

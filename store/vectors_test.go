@@ -246,12 +246,16 @@ func vectorTar(t *testing.T, c *vectorCase) []byte {
 	}
 	var buf bytes.Buffer
 	w := tar.NewWriter(&buf)
-	flags := map[string]byte{"d": tar.TypeDir, "f": tar.TypeReg, "l": tar.TypeSymlink, "h": tar.TypeLink,
-		"c": tar.TypeChar, "b": tar.TypeBlock, "p": tar.TypeFifo}
+	flags := map[string]byte{
+		"d": tar.TypeDir, "f": tar.TypeReg, "l": tar.TypeSymlink, "h": tar.TypeLink,
+		"c": tar.TypeChar, "b": tar.TypeBlock, "p": tar.TypeFifo,
+	}
 	for _, e := range entries {
 		mode, _ := strconv.ParseInt(e.Mode, 8, 64)
-		h := &tar.Header{Typeflag: flags[e.Type], Name: string(e.Path), Linkname: string(e.Target), Mode: mode & 0o7777,
-			Uid: int(e.UID), Gid: int(e.GID), Devmajor: e.Major, Devminor: e.Minor, Format: tar.FormatPAX}
+		h := &tar.Header{
+			Typeflag: flags[e.Type], Name: string(e.Path), Linkname: string(e.Target), Mode: mode & 0o7777,
+			Uid: int(e.UID), Gid: int(e.GID), Devmajor: e.Major, Devminor: e.Minor, Format: tar.FormatPAX,
+		}
 		if e.Type == "d" {
 			h.Name += "/"
 		}

@@ -245,8 +245,10 @@ func TestLyingAgent(t *testing.T) {
 	honest := keyringOf(t, sshKey("north"), sshKey("south"))
 	north, south := attesttest.Key("north"), attesttest.Key("south")
 	sign := func(k *attest.PrivateKey, m []byte) []byte { sig, _ := k.Sign(m); return sig }
-	reasons := map[string]string{"a security key's form": "signed with \"sk-", "no form": "signed with \"\"", "more behind it": "of 65 bytes",
-		"too long": "of 65 bytes", "too short": "of 63 bytes", "nothing": "of 0 bytes", "another message": "did not make", "another key": "did not make"}
+	reasons := map[string]string{
+		"a security key's form": "signed with \"sk-", "no form": "signed with \"\"", "more behind it": "of 65 bytes",
+		"too long": "of 65 bytes", "too short": "of 63 bytes", "nothing": "of 0 bytes", "another message": "did not make", "another key": "did not make",
+	}
 	for name, lie := range map[string]func(ssh.PublicKey, []byte) (*ssh.Signature, error){
 		"another message": func(_ ssh.PublicKey, m []byte) (*ssh.Signature, error) {
 			return &ssh.Signature{Format: ssh.KeyAlgoED25519, Blob: sign(north, append([]byte("x"), m...))}, nil
