@@ -117,6 +117,10 @@ const (
 	ProofFile  = "head.tlog-proof"
 )
 
+// maxTree is the most leaves of a log: no event can say a higher seq, and the
+// sums of package tlog overflow from 2^62 leaves on, where it never returns.
+const maxTree = 1 << 53
+
 const proofHeader = "c2sp.org/tlog-proof@v1"
 
 // openProof verifies a tlog-proof of a leaf, and returns its position and the
@@ -233,7 +237,7 @@ func parseCheckpoint(text string) (*checkpoint, error) {
 	}
 	size, ok := parseDecimal(lines[1])
 	root, err := decodeBase64(lines[2])
-	if !ok || err != nil || len(root) != tlog.HashSize {
+	if !ok || size > maxTree || err != nil || len(root) != tlog.HashSize {
 		return nil, fault.New(fault.Structure, "the checkpoint has size %.40q and root %.80q", lines[1], lines[2])
 	}
 	return &checkpoint{size: size, root: tlog.Hash(root)}, nil
