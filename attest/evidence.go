@@ -228,6 +228,9 @@ func (b *ReleaseBuild) judge(policy *Policy, r *Release, found BuildEvidence, ch
 	if err := b.checkListed(policy, r, v); err != nil {
 		return nil, err
 	}
+	if err := b.checkVoices(policy, listed, v); err != nil {
+		return nil, err
+	}
 	// What came to light since the release was signed may still block it.
 	v.chain = chain
 	if len(found.Statements) > len(listed) || chain.says(then) {
@@ -298,6 +301,33 @@ func (b *ReleaseBuild) checkListed(policy *Policy, r *Release, v *Verdict) error
 	}
 	if policy.digest == r.Policy && !slices.Equal(v.judged, b.Statements) {
 		return mismatch("the policy judges the statements %v, the release lists %v", v.judged, b.Statements)
+	}
+	return nil
+}
+
+// checkVoices refuses a listed statement that can not be heard for its
+// envelope. The release commits to payloads alone: what an operator of the
+// quorum says there must not become a stranger's by another signature, under a
+// policy that would be blocked by it.
+func (b *ReleaseBuild) checkVoices(policy *Policy, listed [][]byte, v *Verdict) error {
+	unheard := map[store.Digest]StatementAccount{}
+	for _, s := range v.statements {
+		if _, lists := slices.BinarySearch(b.Statements, s.Statement); lists && s.Operator == "" { // nobody's signature on it is right
+			unheard[s.Statement] = s
+		}
+	}
+	if len(unheard) == 0 {
+		return nil
+	}
+	for _, raw := range listed {
+		c, err := ReadClaim(raw)
+		if err != nil {
+			continue // no result and no provenance, which count under no policy
+		}
+		if s, found := unheard[c.Statement]; found && slices.Contains(policy.reachable, c.Operator) {
+			return mismatch("the release lists statement %s of %s, which is %s: %s", c.Statement, c.Operator, s.Status, s.Why).
+				WithHint("get the statement from whoever has it; if %s signed it with an earlier key, add that key to the policy", c.Operator)
+		}
 	}
 	return nil
 }
