@@ -167,7 +167,7 @@ func (a *app) lockCommand() *cobra.Command {
 		if check {
 			diff, err := p.CheckLock()
 			for _, line := range diff {
-				fmt.Fprintln(a.stderr, line)
+				fmt.Fprintln(a.stderr, oneLine(line))
 			}
 			return nil, err
 		}

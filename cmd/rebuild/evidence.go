@@ -180,7 +180,7 @@ func (a *app) operatorKey(file string, policy *attest.Policy) (attest.Signer, st
 
 func sumsOutputs(dir, version string, s attest.Sums) ([]output, error) {
 	folder := path.Join(version, s.Operator)
-	if err := realFolders(dir, version, folder); err != nil {
+	if err := realFolders("--guix-sigs", dir, version, folder); err != nil {
 		return nil, err
 	}
 	var out []output
@@ -195,15 +195,15 @@ func sumsOutputs(dir, version string, s attest.Sums) ([]output, error) {
 }
 
 // realFolders refuses a link in the place of a folder: what came from others,
-// with git, could lead out.
-func realFolders(dir string, folders ...string) error {
+// with git, could lead out. flag led to dir.
+func realFolders(flag, dir string, folders ...string) error {
 	for _, f := range folders {
 		info, err := os.Lstat(filepath.Join(dir, f))
 		if err == nil && !info.IsDir() {
 			return fault.New(fault.Structure, "it is not a folder").At(filepath.Join(dir, f), 0).WithHint("put the folder itself there")
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return unwritable("--guix-sigs", err)
+			return unwritable(flag, err)
 		}
 	}
 	return nil

@@ -49,6 +49,10 @@ func planFolder(results string, plan *attest.Plan) string {
 // the folder, the envelope last.
 func writeStatement(results string, plan *attest.Plan, planJSON []byte, operator string, e *attest.Envelope, objects ...[]byte) (string, error) {
 	folder := planFolder(results, plan)
+	below := path.Join(plan.Pipeline, plan.Digest().Hex())
+	if err := realFolders("--out", results, plan.Pipeline, below, path.Join(below, operator), path.Join(below, objectFolder)); err != nil {
+		return "", err
+	}
 	statement := filepath.Join(folder, operator, e.Digest().Hex()+attest.EnvelopeSuffix)
 	files := []output{{filepath.Join(folder, planFile), planJSON}}
 	for _, o := range objects {
