@@ -41,3 +41,19 @@ func TestHugeTreesAreRefused(t *testing.T) {
 		}
 	}
 }
+
+// Whoever cosigns can write any time: one that has not come yet must not pass
+// for a fresh checkpoint until then.
+func TestCheckpointFromTheFutureIsANote(t *testing.T) {
+	t.Parallel()
+	w := loggedWorld(t)
+	r := loggedRelease(w)
+	for late, want := range map[time.Duration]bool{5 * time.Minute: false, 5*time.Minute + time.Second: true, 50 * 365 * 24 * time.Hour: true} {
+		r.Bundle.Builds[0].Proof = w.Log.Proof(5, w.Log.Checkpoint(attesttest.Now.Add(late), "w1"))
+		a, err := verified(w, r.Bundle)
+		must(t, err)
+		if got := strings.Contains(strings.Join(a.Notes, "\n"), "later than the time of judging"); got != want {
+			t.Errorf("%s: %v", late, a.Notes)
+		}
+	}
+}

@@ -419,6 +419,8 @@ func (c *Chain) notes(l *policyLog, now time.Time) []string {
 	switch at := c.head.cosigned; {
 	case at.IsZero():
 		return []string{"nobody has dated the checkpoint of log " + c.origin + ": its leaves are dated by the log alone"}
+	case at.After(now.Add(atTolerance)):
+		return []string{"the checkpoint of log " + c.origin + " is of " + at.Format(timeLayout) + ", later than the time of judging: it may be older than it says"}
 	case now.After(at.Add(l.maxAge)):
 		return []string{"the checkpoint of log " + c.origin + " is of " + at.Format(timeLayout) + ", older than " + l.maxAge.String() +
 			": dissent logged since then is not seen"}

@@ -317,6 +317,8 @@ func (d difference) loosens(old, next *Policy) bool {
 		return old.doc.Diversity[parts[3]] > 0 || next.doc.Diversity[parts[3]] > 0
 	}
 	switch {
+	case strings.HasPrefix(d.path, "diversity."): // whatever the label is called
+		return d.had && (!d.has || number(d.after) < number(d.before))
 	case d.path == "expires", name == "not_after": // absent: for ever
 		return d.had && (!d.has || d.after > d.before)
 	case name == "not_before":
@@ -324,9 +326,9 @@ func (d difference) loosens(old, next *Policy) bool {
 	case name == "revoked_from":
 		return d.had && (!d.has || number(d.after) > number(d.before))
 	case element && strings.HasPrefix(d.path, "groups."): // easier than before shows what comes of it
-		return d.has && old.doc.Groups[groupOf(d.path)].Need > 0
+		return d.has && old.doc.Groups[groupOf(d.path)].Need > 0 || !d.has && old.silences(next, d.path)
 	case element:
-		return d.has
+		return d.has || strings.HasPrefix(d.path, "operators.") && old.silences(next, d.path)
 	case d.path == "dissent.on":
 		return old.blocksOnDissent() && !next.blocksOnDissent()
 	case d.path == "dissent.build_failed":
@@ -337,7 +339,7 @@ func (d difference) loosens(old, next *Policy) bool {
 		return d.before == "commit"
 	case strings.HasPrefix(d.path, "require."):
 		return d.path == "require.max_seed_bytes" && d.had && (!d.has || number(d.after) > number(d.before)) || d.before == "true"
-	case strings.HasPrefix(d.path, "diversity."), name == "need":
+	case name == "need":
 		return d.had && (!d.has || number(d.after) < number(d.before))
 	case d.path == "log.max_age":
 		return longer(d.after, d.before)
@@ -352,6 +354,17 @@ func (d difference) loosens(old, next *Policy) bool {
 func groupOf(path string) string {
 	name, _, _ := strings.Cut(strings.TrimPrefix(path, "groups."), ".")
 	return name
+}
+
+// silences says whether a removal takes away the voice of an operator whose
+// dissent blocked: what it said before is then a stranger's.
+func (p *Policy) silences(next *Policy, path string) bool {
+	if name, isKey := strings.CutPrefix(path, "operators."); isKey {
+		name, _, _ = strings.Cut(name, ".")
+		return p.blocksOnDissent() && slices.Contains(p.reachable, name)
+	}
+	gone := func(operator string) bool { return !slices.Contains(next.reachable, operator) }
+	return p.blocksOnDissent() && slices.ContainsFunc(p.reachable, gone)
 }
 
 func number(s string) int64 {

@@ -204,6 +204,8 @@ func TestPolicyUpdateSaysWhatChanges(t *testing.T) {
 	before := func(line string) []string {
 		return []string{`quorum = "main"` + "\n", `quorum = "main"` + "\n" + line + "\n"}
 	}
+	eastTwo := `keys = [{ key = "` + key64("east") + `" }, { key = "` + key64("south") + `" }]`
+	tenth := []string{"[operators.west]", "[operators.west]\nlabels = { not_after = \"x\" }"}
 	south := "[operators.south]\nkeys = [{ key = \"" + key64("south") + "\" }]\n[operators.west]"
 	for name, c := range map[string]struct {
 		old, next []string
@@ -213,11 +215,18 @@ func TestPolicyUpdateSaysWhatChanges(t *testing.T) {
 		"need raised":  {nil, []string{"need = 2, of", "need = 3, of"}, []string{"groups.main.need: 2 becomes 3"}},
 		"an operator more": {nil, []string{`"west"] }`, `"south", "west"] }`, "[operators.west]", south},
 			[]string{"!groups.main.of: south is added", "!operators.south.keys: " + fp("south") + " is added", "!quorum: east + south is enough, and was not before"}},
-		"dissent":             {nil, before(`dissent = { on = "report" }`), []string{"!dissent.on = report is added"}},
-		"dissent blocks":      {before(`dissent.on = "report"`), before(`dissent.on = "block"`), []string{"dissent.on: report becomes block"}},
-		"failures report":     {before(`dissent.build_failed = "block"`), nil, []string{"!dissent.build_failed = block is removed"}},
-		"waivers":             {before("dissent.waiver_need = 2"), nil, []string{"dissent.waiver_need = 2 is removed"}},
-		"waivers and signers": {nil, []string{"signers = { need = 2", "signers = { need = 1"}, []string{"!signers.need: 2 becomes 1"}},
+		"an operator less": {nil, []string{`"north", "west"] }`, `"north"] }`, "[operators.west]\nkeys = [{ key = \"" + key64("west") + "\" }]\n", ""},
+			[]string{"!groups.main.of: west is removed", "!operators.west.keys: " + fp("west") + " is removed"}},
+		"an operator without a voice": {nil, []string{`"north", "west"] }`, `"north"] }`}, []string{"!groups.main.of: west is removed"}},
+		"a key less":                  {[]string{eastKeys, eastTwo}, nil, []string{"!operators.east.keys: " + fp("south") + " is removed"}},
+		"an operator less whose dissent was reported": {before(`dissent.on = "report"`), append(before(`dissent.on = "report"`), `"north", "west"] }`, `"north"] }`),
+			[]string{"groups.main.of: west is removed"}},
+		"a label of a strange name": {append(before("diversity.not_after = 3"), tenth...), append(before("diversity.not_after = 2"), tenth...), []string{"!diversity.not_after: 3 becomes 2"}},
+		"dissent":                   {nil, before(`dissent = { on = "report" }`), []string{"!dissent.on = report is added"}},
+		"dissent blocks":            {before(`dissent.on = "report"`), before(`dissent.on = "block"`), []string{"dissent.on: report becomes block"}},
+		"failures report":           {before(`dissent.build_failed = "block"`), nil, []string{"!dissent.build_failed = block is removed"}},
+		"waivers":                   {before("dissent.waiver_need = 2"), nil, []string{"dissent.waiver_need = 2 is removed"}},
+		"waivers and signers":       {nil, []string{"signers = { need = 2", "signers = { need = 1"}, []string{"!signers.need: 2 becomes 1"}},
 		"require dropped": {before("require = { deterministic = true, max_seed_bytes = 288 }"), before("require = { deterministic = false }"),
 			[]string{"!require.deterministic: true becomes false", "!require.max_seed_bytes = 288 is removed"}},
 		"require added":  {nil, before("require = { fresh = true }"), []string{"require.fresh = true is added"}},
