@@ -10,6 +10,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"rebuild/internal/document"
 	"rebuild/internal/durable"
 	"rebuild/internal/fault"
@@ -66,11 +68,25 @@ func open(dir string, fsys durable.FS) (*Store, error) {
 // oci-layout: a store may be somebody else's.
 const maxLayoutFile = 32 << 20
 
+// readBounded reads a regular file. Opening it never waits, as it would for the
+// other end of a pipe, and a device has no size that could be looked at.
 func readBounded(file string) ([]byte, error) {
-	if info, err := os.Stat(file); err == nil && info.Size() > maxLayoutFile {
-		return nil, fault.New(fault.Parse, "%d bytes, at most %d are allowed", info.Size(), maxLayoutFile).At(file, 0)
+	f, err := os.OpenFile(file, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
 	}
-	return os.ReadFile(file)
+	defer f.Close()
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fault.New(fault.Structure, "not a regular file").At(file, 0)
+	}
+	if err == nil && info.Size() > maxLayoutFile {
+		err = fault.New(fault.Parse, "%d bytes, at most %d are allowed", info.Size(), maxLayoutFile).At(file, 0)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(io.LimitReader(f, maxLayoutFile))
 }
 
 // checkLayout returns an error that is fs.ErrNotExist if there is no layout
