@@ -130,6 +130,10 @@ func (r *Reader) Config() Config { return *r.config }
 
 // read returns a file of the index. Not being there is fs.ErrNotExist.
 func (r *Reader) read(name string, limit int64) ([]byte, error) {
+	info, err := fs.Stat(r.fsys, name)
+	if err == nil && !info.Mode().IsRegular() { // opening a pipe would wait for its other end
+		return nil, fault.New(fault.IndexFetch, "%s of %s is not a regular file", name, r.where)
+	}
 	f, err := r.fsys.Open(name)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
