@@ -10,7 +10,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -436,6 +435,10 @@ func (i *importer) take(artifact oci.Artifact) error {
 // write files every envelope under its plan and operator, as it names them.
 func (i *importer) write(a *app, out string) (result, error) {
 	var r importResult
+	if len(i.envelopes) > maxStatements {
+		return nil, fault.New(fault.Structure, "more than %d statements are attached, no more are filed", maxStatements)
+	}
+	filed := map[string]bool{}
 	for _, raw := range i.envelopes {
 		claim, err := attest.ReadClaim(raw)
 		if err != nil {
@@ -455,9 +458,10 @@ func (i *importer) write(a *app, out string) (result, error) {
 		if err != nil {
 			return nil, err
 		}
-		if !slices.Contains(r.Files, path) {
+		if !filed[path] {
 			r.Files = append(r.Files, path)
 		}
+		filed[path] = true
 	}
 	if i.other > 0 {
 		a.note("%d attached documents are no statements of a build and were left out", i.other)

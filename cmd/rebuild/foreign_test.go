@@ -76,3 +76,14 @@ func TestLockDifferencesAreText(t *testing.T) {
 		t.Errorf("exit %d, stderr %q", status, errs)
 	}
 }
+
+// A registry may list more than anyone said. Each statement is a file that is
+// synced, so too many would keep a machine busy for a day.
+func TestTooManyAttachedStatements(t *testing.T) {
+	t.Parallel()
+	out := t.TempDir()
+	many := &importer{envelopes: make([][]byte, maxStatements+1)}
+	if _, err := many.write(&app{}, out); fault.CodeOf(err) != fault.Structure {
+		t.Errorf("%v", err)
+	}
+}
