@@ -344,7 +344,7 @@ func (d difference) loosens(old, next *Policy) bool {
 	case d.path == "log.max_age":
 		return longer(d.after, d.before)
 	case strings.HasPrefix(d.path, "log."):
-		return d.had
+		return d.had || d.path == "log.key" && old.endsKeys()
 	case name == "name": // of a signer, who is its key
 		return false
 	}
@@ -354,6 +354,12 @@ func (d difference) loosens(old, next *Policy) bool {
 func groupOf(path string) string {
 	name, _, _ := strings.Cut(strings.TrimPrefix(path, "groups."), ".")
 	return name
+}
+
+// endsKeys says whether a key has an end or is revoked. Without a log that is
+// judged by the clock; a log dates what the key signed to before it.
+func (p *Policy) endsKeys() bool {
+	return slices.ContainsFunc(p.places(), func(k keyPlace) bool { return k.key.NotAfter != "" || k.key.RevokedFrom != nil })
 }
 
 // silences says whether a removal takes away the voice of an operator whose

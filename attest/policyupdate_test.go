@@ -266,18 +266,21 @@ func TestPolicyUpdateSaysWhatChanges(t *testing.T) {
 func TestPolicyUpdateSaysWhatChangesAboutTheLog(t *testing.T) {
 	log, other := noteKeyText("log.example"), noteKeyText("other")
 	plain, next := edited(t), edited(t, v1, v2)
+	eastKeys := `keys = [{ key = "` + key64("east") + `" }]`
+	revoked := `keys = [{ key = "` + key64("east") + `", revoked_from = 7 }]`
 	for name, c := range map[string]struct {
 		old, next *attest.Policy
 		want      []bool // what loosens, of all lines
 	}{
-		"a log more":      {plain, next.WithLog("log.example", log, "", 0), []bool{false, false, false}},
-		"no log":          {plain.WithLog("log.example", log, "", 0), next, []bool{true, true, true}},
-		"another key":     {plain.WithLog("log.example", log, "", 0), next.WithLog("log.example", other, "", 0), []bool{true}},
-		"older heads":     {plain.WithLog("log.example", log, "", 0), next.WithLog("log.example", log, "25h", 0), []bool{true}},
-		"newer heads":     {plain.WithLog("log.example", log, "36h", 0), next.WithLog("log.example", log, "90m", 0), []bool{false}},
-		"fewer witnesses": {plain.WithLog("log.example", log, "", 2, "a", "b"), next.WithLog("log.example", log, "", 1, "a", "b"), []bool{true}},
-		"a witness more":  {plain.WithLog("log.example", log, "", 1, "a"), next.WithLog("log.example", log, "", 1, "a", "b"), []bool{true}},
-		"a witness less":  {plain.WithLog("log.example", log, "", 1, "a", "b"), next.WithLog("log.example", log, "", 1, "a"), []bool{false}},
+		"a log more":                    {plain, next.WithLog("log.example", log, "", 0), []bool{false, false, false}},
+		"a log more, and a revoked key": {edited(t, eastKeys, revoked), edited(t, v1, v2, eastKeys, revoked).WithLog("log.example", log, "", 0), []bool{true, false, false}},
+		"no log":                        {plain.WithLog("log.example", log, "", 0), next, []bool{true, true, true}},
+		"another key":                   {plain.WithLog("log.example", log, "", 0), next.WithLog("log.example", other, "", 0), []bool{true}},
+		"older heads":                   {plain.WithLog("log.example", log, "", 0), next.WithLog("log.example", log, "25h", 0), []bool{true}},
+		"newer heads":                   {plain.WithLog("log.example", log, "36h", 0), next.WithLog("log.example", log, "90m", 0), []bool{false}},
+		"fewer witnesses":               {plain.WithLog("log.example", log, "", 2, "a", "b"), next.WithLog("log.example", log, "", 1, "a", "b"), []bool{true}},
+		"a witness more":                {plain.WithLog("log.example", log, "", 1, "a"), next.WithLog("log.example", log, "", 1, "a", "b"), []bool{true}},
+		"a witness less":                {plain.WithLog("log.example", log, "", 1, "a", "b"), next.WithLog("log.example", log, "", 1, "a"), []bool{false}},
 	} {
 		var got []bool
 		for _, change := range update(t, c.old, c.next).Changes() {
