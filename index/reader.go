@@ -131,7 +131,7 @@ func (r *Reader) Config() Config { return *r.config }
 // read returns a file of the index. Not being there is fs.ErrNotExist.
 func (r *Reader) read(name string, limit int64) ([]byte, error) {
 	info, err := fs.Stat(r.fsys, name)
-	if err == nil && !info.Mode().IsRegular() { // opening a pipe would wait for its other end
+	if err == nil && info.Mode().Type()&^fs.ModeDir != 0 { // opening a pipe would wait for its other end; reading a folder just fails
 		return nil, fault.New(fault.IndexFetch, "%s of %s is not a regular file", name, r.where)
 	}
 	f, err := r.fsys.Open(name)
