@@ -130,15 +130,11 @@ func (r *Reader) Config() Config { return *r.config }
 
 // read returns a file of the index. Not being there is fs.ErrNotExist.
 func (r *Reader) read(name string, limit int64) ([]byte, error) {
-	info, err := fs.Stat(r.fsys, name)
-	if err == nil && info.Mode().Type()&^fs.ModeDir != 0 { // opening a pipe would wait for its other end; reading a folder just fails
-		return nil, fault.New(fault.IndexFetch, "%s of %s is not a regular file", name, r.where)
+	f, err := r.open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, err
 	}
-	f, err := r.fsys.Open(name)
 	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil, err
-		}
 		return nil, fault.New(fault.IndexFetch, "reading %s of %s: %w", name, r.where, err)
 	}
 	defer f.Close()
@@ -150,6 +146,19 @@ func (r *Reader) read(name string, limit int64) ([]byte, error) {
 		return nil, fault.New(fault.Parse, "more than %d bytes", limit).At(name, 0)
 	}
 	return data, nil
+}
+
+// open opens a file, but no pipe: that would wait for its other end. A folder
+// fails when it is read.
+func (r *Reader) open(name string) (fs.File, error) {
+	info, err := fs.Stat(r.fsys, name)
+	if err == nil && info.Mode().Type()&^fs.ModeDir != 0 {
+		err = errors.New("not a regular file")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return r.fsys.Open(name)
 }
 
 // Entries returns the lines of a package in the order of publication. A name
