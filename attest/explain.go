@@ -337,7 +337,7 @@ func newKeyAccount(role, name string, k keyDoc, now time.Time) KeyAccount {
 	after, _ := ParseTime(k.NotAfter)
 	switch {
 	case k.RevokedFrom != nil:
-		a.Why = fmt.Sprintf("revoked: it counts only for what a log holds before leaf %d", *k.RevokedFrom)
+		a.Why = fmt.Sprintf("revoked: it counts for nothing but what a log holds before leaf %d", *k.RevokedFrom)
 	case k.NotBefore != "" && now.Before(before):
 		a.Why = "not valid before " + k.NotBefore
 	case k.NotAfter != "" && now.After(after):

@@ -198,7 +198,7 @@ func TestExplainWarns(t *testing.T) {
 	e, err := attest.Explain(p, nil, attesttest.Now)
 	must(t, err)
 	all := strings.Join(e.Lines(), "\n")
-	for _, want := range []string{"no set of its operators is enough", "operator north has no key that counts", "revoked: it counts only for what a log holds before leaf 9", "nothing can meet this policy"} {
+	for _, want := range []string{"no set of its operators is enough", "operator north has no key that counts", "revoked: it counts for nothing but what a log holds before leaf 9", "nothing can meet this policy"} {
 		if !strings.Contains(all, want) {
 			t.Errorf("no %q in\n%s", want, all)
 		}

@@ -187,7 +187,7 @@ func (u *PolicyUpdate) Verify(envelope []byte) ([]RootAccount, error) {
 	for _, a := range accounts {
 		if !a.met() {
 			return accounts, fault.New(fault.SignatureInvalid, "the update of policy %s is not signed by enough: %s", u.next.doc.Name, a).
-				WithHint("have another root key's holder run: rebuild policy sign")
+				WithHint("have another root key's holder add to it with rebuild policy sign --update")
 		}
 	}
 	return accounts, nil

@@ -516,7 +516,8 @@ func (s *SignedRelease) checkOwners(e *Envelope, by []PublicKey) error {
 	}
 	for _, k := range rest {
 		if signed == nil || !slices.Contains(signed.by, k) {
-			return fault.New(fault.SignatureInvalid, "owner %s has not signed %s %s", k.Fingerprint(), s.release.Name, s.release.Version)
+			return fault.New(fault.SignatureInvalid, "owner %s has not signed %s %s", k.Fingerprint(), s.release.Name, s.release.Version).
+				WithHint("have the owner run: rebuild release sign")
 		}
 	}
 	return nil

@@ -143,6 +143,10 @@ func newAccount(policy *Policy, signed *SignedRelease, verdicts []*Verdict, now 
 			a.Word = Reproducible
 		}
 	}
+	a.Notes = append(a.gaps(), a.Notes...)
+	if policy.log == nil {
+		a.Notes = append(a.Notes, "no log: dissent that neither the signers nor you were given is not noticed")
+	}
 	a.Notes = append(a.Notes,
 		"name, version and metadata are the signers' word, not the quorum's",
 		"owner history not checked",
@@ -151,6 +155,25 @@ func newAccount(policy *Policy, signed *SignedRelease, verdicts []*Verdict, now 
 		a.Notes = append([]string{"judged by policy " + string(policy.digest) + ", the release names " + string(r.Policy)}, a.Notes...)
 	}
 	return a
+}
+
+// gaps says in words why a release is not more than it is.
+func (a *Account) gaps() []string {
+	var out []string
+	for _, g := range []struct {
+		shown bool
+		text  string
+	}{
+		{a.Hermetic, "not hermetic: an operator who counts says that its build was not closed"},
+		{a.Deterministic, "not shown to be deterministic: of at least one platform, no operator who counts built everything twice"},
+		{a.Reproduced, "not shown to be reproduced: of at least one platform, one operator alone counts"},
+		{a.Bootstrapped, "not shown to be bootstrapped: an operator who counts can not trace every executable to the seeds"},
+	} {
+		if !g.shown {
+			out = append(out, g.text)
+		}
+	}
+	return out
 }
 
 // all says whether f holds for every vote of the winning value.
@@ -259,7 +282,7 @@ func (a *Account) Lines() []string {
 		fmt.Sprintf("policy %s version %d (%s), signed by %s", a.Policy.Name, a.Policy.Version, a.Policy.Digest, strings.Join(a.Signers, ", ")),
 	}
 	for _, b := range a.Builds {
-		out = append(out, fmt.Sprintf("%s: plan %s", b.Platform, b.Plan))
+		out = append(out, fmt.Sprintf("%s: %d of %d operators counted, plan %s", b.Platform, b.counted(), len(b.Operators), b.Plan))
 		for _, t := range b.Targets {
 			out = append(out, fmt.Sprintf("  %s: tree %s, manifest %s", t.Name, t.Tree, t.Manifest))
 		}
@@ -287,6 +310,15 @@ func (a *Account) Lines() []string {
 		out = append(out, "note: "+n)
 	}
 	return out
+}
+
+func (b *BuildAccount) counted() (n int) {
+	for _, o := range b.Operators {
+		if o.Counted {
+			n++
+		}
+	}
+	return n
 }
 
 func yesNo(b bool) string {

@@ -96,7 +96,7 @@ func ReadReport(state string, plan store.Digest) (*Report, error) {
 	file := reportPath(state, plan)
 	data, err := readRegular(file, reportKind.MaxBytes)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fault.New(fault.Usage, "plan %s was not run here", plan).WithHint("run rebuild run first")
+		return nil, fault.New(fault.Usage, "plan %s was not run here", plan).WithHint("run rebuild run first, with the same --pipeline and --state")
 	}
 	if err != nil {
 		return nil, err

@@ -314,7 +314,7 @@ func unreadable(path string, err error) error {
 func findPlanFolder(dir string) (string, error) {
 	root, err := openFolder(dir, fault.Usage)
 	if err != nil {
-		return "", err
+		return "", fault.New(fault.Usage, "results: %w", err).WithHint("name a folder that rebuild attest --out wrote to")
 	}
 	defer root.Close()
 	level := []string{"."}

@@ -165,6 +165,9 @@ func unwritable(flag string, err error) error {
 // writeOutput writes a result file that must not be there yet, or stdout.
 func writeOutput(a *app, path string, data []byte) error {
 	if path == "-" {
+		if a.json {
+			return fault.New(fault.Usage, "--json and --output - both write to stdout").WithHint("give --output FILE")
+		}
 		_, err := a.stdout.Write(data)
 		return err
 	}

@@ -463,16 +463,26 @@ func (a *app) publicKey(name string) (attest.PublicKey, error) {
 func (a *app) keyRevokeCommand() *cobra.Command {
 	var e policyEdit
 	var from int64
-	c := a.verb("revoke KEY", "Write the next version of a policy, in which a key no longer counts",
-		`  rebuild key revoke SHA256:... --policy policy.toml --from 900 -o next.toml`,
+	var c *cobra.Command
+	c = a.verb("revoke KEY", "Write the next version of a policy, in which a key no longer counts",
+		`  rebuild key revoke SHA256:... --policy policy.toml -o next.toml
+  rebuild key revoke SHA256:... --policy policy.toml --from 900 -o next.toml`,
 		cobra.ExactArgs(1), func(_ context.Context, args []string) (result, error) {
+			policy, err := a.readPolicy(e.policy)
+			if err != nil {
+				return nil, err
+			}
+			// Zero would take away what was logged before the key leaked, too.
+			if policy.LogOrigin() != "" && !c.Flags().Changed("from") {
+				return nil, fault.New(fault.Usage, "policy %s has a log, and no leaf of it is named", policy.Name()).
+					WithHint("give --from LEAF, the first leaf at which the key no longer counts")
+			}
 			return e.write(a, func(text []byte) ([]byte, *attest.PolicyUpdate, error) {
 				return attest.RevokeKey(e.policy, text, args[0], from)
 			})
 		})
 	e.flags(c)
-	c.Flags().Int64Var(&from, "from", 0, "first leaf of the log at which it no longer counts; without a log it never counts")
-	c.MarkFlagRequired("from")
+	c.Flags().Int64Var(&from, "from", 0, "first leaf of the log at which it no longer counts (needed if the policy has a log; without one it never counts)")
 	return c
 }
 
@@ -505,7 +515,7 @@ func (e *policyEdit) write(a *app, edit func([]byte) ([]byte, *attest.PolicyUpda
 	if e.out == "-" {
 		return nil, nil
 	}
-	a.note("have it signed with rebuild policy sign %s --old %s --key ROOTKEY", oneLine(e.out), oneLine(e.policy))
+	a.note("have it signed with rebuild policy sign %s --old %s --key ROOTKEY -o update.dsse.json", oneLine(e.out), oneLine(e.policy))
 	return policyEditResult{e.out, update.Changes()}, nil
 }
 

@@ -52,10 +52,13 @@ func (a *app) checkPolicy(p *attest.Policy) (*policyCheckResult, error) {
 		return nil, err
 	}
 	r := &policyCheckResult{Name: p.Name(), Version: p.Version(), Policy: p.Digest(), Warnings: e.Warnings}
+	expired := p.CheckAt(a.now())
 	for _, w := range e.Warnings {
-		a.note("%s", oneLine(w))
+		if expired == nil || w != expired.Error() { // it is the error then
+			a.note("%s", oneLine(w))
+		}
 	}
-	return r, p.CheckAt(a.now())
+	return r, expired
 }
 
 // checkUpdate judges the step from an old policy, which may have expired.

@@ -75,7 +75,7 @@ func (a *app) proposeCommand(o *releaseOptions) *cobra.Command {
 			if err != nil {
 				return nil, err
 			}
-			return nil, writeOutput(a, to, payload)
+			return a.handOn(d.policy, to, payload)
 		})
 	o.evidenceFlags(c)
 	o.packageFlag(c)
@@ -90,11 +90,11 @@ func (a *app) signCommand(o *releaseOptions) *cobra.Command {
 		`  rebuild release sign release.json --policy policy.toml --results results --key signer.key -o release.dsse.json
   rebuild release sign one.dsse.json two.dsse.json --policy policy.toml --results results -o both.dsse.json`,
 		cobra.MinimumNArgs(1), func(_ context.Context, args []string) (result, error) {
-			signed, err := a.signRelease(o, args)
+			policy, signed, err := a.signRelease(o, args)
 			if err != nil {
 				return nil, err
 			}
-			return nil, writeOutput(a, to, signed)
+			return a.handOn(policy, to, signed)
 		})
 	o.evidenceFlags(c)
 	o.keyFlag(c)
@@ -141,7 +141,7 @@ func (o *releaseOptions) keyFlag(c *cobra.Command) {
 // take it from the payload that was signed.
 func (o *releaseOptions) proposeFlags(c *cobra.Command) {
 	f := c.Flags()
-	f.StringArrayVar(&o.owners, "owner", nil, "public key of an owner, who must sign too (default: the keys given)")
+	f.StringArrayVar(&o.owners, "owner", nil, "public key of an owner, who must sign too; once for each (default: those of --key, if there is one)")
 	f.StringArrayVar(&o.waive, "waive", nil, "STATEMENT=REASON: overrule one dissenting statement in this release")
 	f.StringVar(&o.locator, "locator", "", "where the archive will be found")
 }
@@ -293,8 +293,7 @@ func (d *draft) readImages() ([]attest.PayloadInput, error) {
 		for _, t := range m.Targets() {
 			image, err := d.blobs.Image(t.Manifest)
 			if err != nil {
-				return nil, fault.New(fault.CodeOf(err), "the released image %s for %s: %w", t.Name, m.Platform(), err).
-					WithHint("run rebuild run with this --state, or name the state root that built it")
+				return nil, notBuiltHere(t, err)
 			}
 			layer, err := d.blobs.Open(image.Layer.Digest)
 			if err != nil {
@@ -314,6 +313,12 @@ func (d *draft) readImages() ([]attest.PayloadInput, error) {
 		}
 	}
 	return payloads, nil
+}
+
+// notBuiltHere says that a signer lacks the image that it is to release.
+func notBuiltHere(t attest.ReleaseTarget, err error) error {
+	return fault.New(fault.CodeOf(err), "the released image %s: %w", t.Name, err).
+		WithHint("name the state root that built it with --state DIR, or build it with rebuild run")
 }
 
 // propose returns the payload to sign, with the waivers that the builds were
@@ -366,27 +371,59 @@ func (o *releaseOptions) waivers() ([]attest.Waiver, error) {
 }
 
 // signRelease adds signatures to a release, and puts together those of several
-// files, which signers made side by side.
-func (a *app) signRelease(o *releaseOptions, files []string) ([]byte, error) {
+// files, which signers made side by side. What is signed for is shown before a
+// key is asked for.
+func (a *app) signRelease(o *releaseOptions, files []string) (*attest.Policy, []byte, error) {
 	data, err := a.mergeSigned(files)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	e, err := a.readEvidence(o)
+	if err != nil {
+		return nil, nil, err
+	}
+	asked, err := attest.SigningOf(e.policy, data)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, line := range asked.Asked() {
+		a.note("%s", oneLine(line))
 	}
 	var signers []attest.Signer
 	if len(o.keys) > 0 || len(files) == 1 { // several may only be put together
 		if signers, err = a.readKeys(o.keys); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	e, err := a.readEvidence(o)
+	if e.Objects, err = a.releasedManifests(data); err != nil {
+		return nil, nil, err
+	}
+	signed, err := attest.SignRelease(e.policy, data, e.Evidence, a.now(), signers...)
+	return e.policy, signed, err
+}
+
+// handOn writes a release for whoever signs or publishes it next.
+func (a *app) handOn(policy *attest.Policy, to string, release []byte) (result, error) {
+	s, err := attest.SigningOf(policy, release)
 	if err != nil {
 		return nil, err
 	}
-	if e.Objects, err = a.releasedManifests(data); err != nil {
+	if err := writeOutput(a, to, release); err != nil {
 		return nil, err
 	}
-	return attest.SignRelease(e.policy, data, e.Evidence, a.now(), signers...)
+	a.note("%s", s.Progress())
+	if to == "-" {
+		return nil, nil
+	}
+	return signingResult{to, s}, nil
 }
+
+type signingResult struct {
+	File string `json:"file"`
+	*attest.Signing
+}
+
+func (r signingResult) Print(out io.Writer) { fmt.Fprintln(out, r.File) }
 
 // mergeSigned reads one payload or envelope, or several envelopes of one
 // payload.
@@ -451,6 +488,9 @@ func (a *app) publish(o *releaseOptions, d *draft, signed []byte) (result, error
 	r := newReleaseResult(publication.Release(), o)
 	var indexKey attest.Signer
 	if o.index != "" {
+		if o.indexKey == "" {
+			return nil, fault.New(fault.Usage, "no key to sign the entry in %s with", o.index).WithHint("give --index-key FILE")
+		}
 		if indexKey, err = a.readKey(o.indexKey); err != nil {
 			return nil, err
 		}
@@ -652,7 +692,7 @@ func (a *app) releasedManifests(proposal []byte) ([][]byte, error) {
 	for _, t := range targets {
 		raw, err := st.Read(t.Manifest, 4<<20)
 		if err != nil {
-			return nil, err
+			return nil, notBuiltHere(t, err)
 		}
 		out = append(out, raw)
 	}

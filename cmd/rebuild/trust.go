@@ -205,6 +205,7 @@ type compareResult struct {
 	AsOf           string                    `json:"judged_as_of,omitempty"` // unless now
 	State          attest.State              `json:"state"`
 	Outputs        store.Digest              `json:"outputs,omitempty"`
+	Targets        []attest.ReleaseTarget    `json:"targets,omitempty"` // if met
 	Operators      []attest.OperatorAccount  `json:"operators"`
 	Statements     []attest.StatementAccount `json:"statements"`
 	Contradictions []attest.Contradiction    `json:"contradictions,omitempty"`
@@ -227,6 +228,9 @@ func newCompareResult(v *attest.Verdict, stores []string) compareResult {
 		Plan: v.Plan(), Policy: v.Policy(), State: v.State(), Outputs: v.Outputs(), Operators: v.Operators(),
 		Statements: v.Statements(), Contradictions: v.Contradictions(), Shortfalls: v.Shortfalls(), Log: v.Log(),
 	}
+	if met, err := v.Met(); err == nil {
+		r.Targets = met.Targets()
+	}
 	for _, c := range r.Contradictions {
 		if len(c.Values) < 2 {
 			continue
@@ -241,6 +245,9 @@ func newCompareResult(v *attest.Verdict, stores []string) compareResult {
 
 func (r compareResult) Print(out io.Writer) {
 	fmt.Fprintf(out, "%s  plan %s\n", r.State, r.Plan)
+	for _, t := range r.Targets {
+		fmt.Fprintf(out, "  %s: tree %s, manifest %s\n", t.Name, t.Tree, t.Manifest)
+	}
 	if r.Log != nil {
 		fmt.Fprintf(out, "  %s\n", r.Log)
 	}
