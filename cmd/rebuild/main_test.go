@@ -264,6 +264,8 @@ func scripts(dir string, setup func(*testscript.Env) error) testscript.Params {
 			"damage": damage,
 			"lose":   lose,
 			"swap":   swap,
+
+			"shows": shows,
 		},
 	}
 }

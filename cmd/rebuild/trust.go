@@ -270,6 +270,7 @@ func (r compareResult) Print(out io.Writer) {
 	}
 	for _, c := range r.Contradictions {
 		fmt.Fprintf(out, "  %s\n", c)
+		printStatements(out, c)
 	}
 	if d := r.Difference; d != nil {
 		fmt.Fprintf(out, "  first difference: stage %s, file %s (%s)\n", d.Stage, oneLine(d.Path), d.What)
@@ -278,6 +279,16 @@ func (r compareResult) Print(out io.Writer) {
 		fmt.Fprintf(out, "  %s\n", s)
 	}
 	r.VSA.Print(out)
+}
+
+// printStatements names the statements of a contradiction, which is what a
+// waiver takes.
+func printStatements(out io.Writer, c attest.Contradiction) {
+	for _, v := range c.Values {
+		for i, s := range v.Statements {
+			fmt.Fprintf(out, "    %s says so in %s\n", v.Operators[i], s)
+		}
+	}
 }
 
 // short abbreviates a digest for tables, where the full one stands elsewhere.
