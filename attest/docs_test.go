@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// policyExamples are the policies in docs/policy.md, as people copy them.
-func policyExamples(t *testing.T) []string {
+// examplesIn are the TOML documents that a document shows, as people copy them.
+func examplesIn(t *testing.T, file string) []string {
 	t.Helper()
-	text, err := os.ReadFile("../docs/policy.md")
+	text, err := os.ReadFile("../docs/" + file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,8 +34,8 @@ func policyExamples(t *testing.T) []string {
 	return all
 }
 
-// policyKeys are the keys that a policy may have, from the type that reads it.
-func policyKeys(doc reflect.Type) []string {
+// keysOfType are the keys that a document may have, from the type that reads it.
+func keysOfType(doc reflect.Type) []string {
 	for doc.Kind() == reflect.Pointer || doc.Kind() == reflect.Slice || doc.Kind() == reflect.Map {
 		doc = doc.Elem()
 	}
@@ -43,7 +43,7 @@ func policyKeys(doc reflect.Type) []string {
 	if doc.Kind() == reflect.Struct {
 		for i := range doc.NumField() {
 			name, _, _ := strings.Cut(doc.Field(i).Tag.Get("json"), ",")
-			all = append(append(all, name), policyKeys(doc.Field(i).Type)...)
+			all = append(append(all, name), keysOfType(doc.Field(i).Type)...)
 		}
 	}
 	return all
@@ -53,7 +53,7 @@ func policyKeys(doc reflect.Type) []string {
 // for, teaches its readers to guess.
 func TestDocumentedPolicies(t *testing.T) {
 	now := time.Date(2026, 12, 15, 0, 0, 0, 0, time.UTC)
-	examples := policyExamples(t)
+	examples := examplesIn(t, "policy.md")
 	if len(examples) != 2 {
 		t.Fatalf("%d policies, want the small and the complete one", len(examples))
 	}
@@ -69,14 +69,35 @@ func TestDocumentedPolicies(t *testing.T) {
 			t.Errorf("nobody can meet policy %s", text)
 		}
 	}
-	for _, key := range policyKeys(reflect.TypeFor[policyDoc]()) {
-		if !regexp.MustCompile(`(?m)^[^#\n]*\b` + key + `\b`).MatchString(examples[1]) {
+	for _, key := range keysOfType(reflect.TypeFor[policyDoc]()) {
+		if !showsKey(examples[1], key) {
 			t.Errorf("the complete policy does not show %s", key)
 		}
 	}
 	for field := range environmentFields {
 		if !strings.Contains(examples[1], field) {
 			t.Errorf("the complete policy does not name the environment field %s", field)
+		}
+	}
+}
+
+// showsKey says whether a key stands in a TOML text, outside of comments.
+func showsKey(text, key string) bool {
+	return regexp.MustCompile(`(?m)^[^#\n]*\b` + key + `\b`).MatchString(text)
+}
+
+// Nothing but the document says what a package.toml may have.
+func TestDocumentedPackage(t *testing.T) {
+	examples := examplesIn(t, "releasing.md")
+	if len(examples) != 1 {
+		t.Fatalf("%d packages, want one", len(examples))
+	}
+	if _, _, err := LoadPackage("package.toml", []byte(examples[0])); err != nil {
+		t.Error(err)
+	}
+	for _, key := range keysOfType(reflect.TypeFor[PackageDocument]()) {
+		if !showsKey(examples[0], key) {
+			t.Errorf("the package does not show %s", key)
 		}
 	}
 }
