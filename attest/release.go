@@ -563,7 +563,7 @@ func (p *Policy) countSigners(by []PublicKey, need int, at *moment) ([]string, e
 	if len(void) > 0 {
 		text += "; not counted: " + strings.Join(void, "; ")
 	}
-	return nil, fault.New(code, "%s", text).WithHint("have another signer run: rebuild release sign")
+	return nil, fault.New(code, "%s", text).WithHint("have another signer run rebuild release sign, or give one more --key")
 }
 
 // ProposedTargets returns the images that a release names, of its builds in

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -250,16 +251,17 @@ func (a *app) keyNewCommand() *cobra.Command {
 
 func (a *app) keyShowCommand() *cobra.Command {
 	var form keyForm
-	c := readsKey(a.verb("show KEY", "Print a key's public half, from a file or an ssh-agent", `  rebuild key show north.key
-  rebuild key show --pem agent:`, cobra.ExactArgs(1), func(_ context.Context, args []string) (result, error) {
+	c := readsKey(a.verb("show KEY", "Print a public key, given as a file, an ssh-agent's key or a text", `  rebuild key show north.key
+  rebuild key show --pem agent:
+  rebuild key show --ssh RjwvXpLdzFf5pBPMCBx4ar0J9ZHJ2PtdgZsRPPmAXmE=`, cobra.ExactArgs(1), func(_ context.Context, args []string) (result, error) {
 		if err := form.check(); err != nil {
 			return nil, err
 		}
-		k, err := a.openKey(args[0])
+		k, err := a.publicKey(args[0])
 		if err != nil {
 			return nil, err
 		}
-		return a.shown(k.Public(), form, ""), nil
+		return a.shown(k, form, ""), nil
 	}))
 	form.flags(c)
 	return c
@@ -428,7 +430,7 @@ func (a *app) keyRotateCommand() *cobra.Command {
 	e.flags(c)
 	f := c.Flags()
 	f.StringVar(&old, "old", "", "text or fingerprint of the key to replace")
-	f.StringVar(&fresh, "new", "", "the new key: its text, its file, or agent:SHA256:...")
+	f.StringVar(&fresh, "new", "", "the new key: its text, a file with it, or agent:SHA256:...")
 	f.StringVar(&from, "from", "", "when the new key begins to count, such as 2026-01-31T12:00:00Z (default: now)")
 	f.DurationVar(&overlap, "overlap", 0, "how long the old key counts on, such as 168h")
 	c.MarkFlagRequired("old")
@@ -447,17 +449,46 @@ func beginning(from string, now time.Time) (time.Time, error) {
 	return t, nil
 }
 
-// publicKey reads a key's text, or the public half of a key that can sign.
+// publicKey reads a key's text, a file with that or with a line of OpenSSH's,
+// or the public half of a key that can sign.
 func (a *app) publicKey(name string) (attest.PublicKey, error) {
 	k, err := attest.ParsePublicKey(name)
 	if err == nil || fault.CodeOf(err) == fault.KeyWeak {
 		return k, err
+	}
+	if line, err := readBounded(name, maxPublicLine); err == nil {
+		if k, err := attest.ParsePublicKey(strings.TrimSpace(string(line))); err == nil {
+			return k, nil
+		}
+		if bytes.HasPrefix(line, []byte(ssh.KeyAlgoED25519+" ")) {
+			return publicLine(name, line)
+		}
 	}
 	signer, err := a.openKey(name)
 	if err != nil {
 		return k, err
 	}
 	return signer.Public(), nil
+}
+
+// maxPublicLine is more than any private key file or line of a public key has.
+const maxPublicLine = 64 << 10
+
+// publicLine reads what ssh-keygen writes into a .pub file.
+func publicLine(file string, line []byte) (attest.PublicKey, error) {
+	public, _, _, rest, err := ssh.ParseAuthorizedKey(line)
+	if err == nil && len(bytes.TrimSpace(rest)) > 0 {
+		err = errors.New("it has more than one line")
+	}
+	if err != nil {
+		return attest.PublicKey{}, fault.New(fault.Parse, "%s is no public key of OpenSSH: %w", file, err)
+	}
+	crypto, _ := public.(ssh.CryptoPublicKey)
+	raw, ok := crypto.CryptoPublicKey().(ed25519.PublicKey)
+	if !ok {
+		return attest.PublicKey{}, fault.New(fault.SignatureUnsupported, "%s: the key is not ed25519", file)
+	}
+	return attest.ParsePublicKey(base64.StdEncoding.EncodeToString(raw))
 }
 
 func (a *app) keyRevokeCommand() *cobra.Command {

@@ -141,7 +141,7 @@ func (o *releaseOptions) keyFlag(c *cobra.Command) {
 // take it from the payload that was signed.
 func (o *releaseOptions) proposeFlags(c *cobra.Command) {
 	f := c.Flags()
-	f.StringArrayVar(&o.owners, "owner", nil, "public key of an owner, who must sign too; once for each (default: those of --key, if there is one)")
+	f.StringArrayVar(&o.owners, "owner", nil, "key of an owner, who must sign too: its text, or a file with it; once for each (default: those of --key, if there is one)")
 	f.StringArrayVar(&o.waive, "waive", nil, "STATEMENT=REASON: overrule one dissenting statement in this release")
 	f.StringVar(&o.locator, "locator", "", "where the archive will be found")
 }
@@ -324,7 +324,7 @@ func notBuiltHere(t attest.ReleaseTarget, err error) error {
 // propose returns the payload to sign, with the waivers that the builds were
 // judged with. Without owners named, those who are to sign it own it.
 func (a *app) propose(o *releaseOptions, d *draft, signers []attest.Signer) ([]byte, error) {
-	owners, err := o.ownerKeys(signers)
+	owners, err := a.ownerKeys(o, signers)
 	if err != nil {
 		return nil, err
 	}
@@ -334,10 +334,10 @@ func (a *app) propose(o *releaseOptions, d *draft, signers []attest.Signer) ([]b
 	})
 }
 
-func (o *releaseOptions) ownerKeys(signers []attest.Signer) ([]attest.PublicKey, error) {
+func (a *app) ownerKeys(o *releaseOptions, signers []attest.Signer) ([]attest.PublicKey, error) {
 	var owners []attest.PublicKey
 	for _, text := range o.owners {
-		k, err := attest.ParsePublicKey(text)
+		k, err := a.publicKey(text)
 		if err != nil {
 			return nil, err
 		}
