@@ -504,7 +504,7 @@ func (e *Explanation) Lines() []string {
 		expires = "expires " + e.Expires
 	}
 	out := []string{fmt.Sprintf("policy %s, version %d, %s, %s", e.Name, e.Version, e.Policy, expires),
-		"met when operators agree on one value, and they are", "  " + e.Quorum.String()}
+		"met when these operators agree on one result", "  " + e.Quorum.String()}
 	if slices.ContainsFunc(e.Quorum.Of, func(m Want) bool { return m.Need > 0 }) {
 		out = append(out, e.Quorum.lines("    ")...)
 	}
@@ -533,9 +533,9 @@ func (e *Explanation) enoughLines() []string {
 	if len(e.Enough.Sets) == 0 {
 		return []string{"no set of its operators is enough"}
 	}
-	head := fmt.Sprintf("enough at best, %d at the least", len(e.Enough.Sets[0]))
+	head := fmt.Sprintf("the smallest sets of operators that can be enough, %d at the least", len(e.Enough.Sets[0]))
 	if e.Enough.Partial {
-		head = fmt.Sprintf("enough at best, %d or fewer", len(e.Enough.Sets[0]))
+		head = fmt.Sprintf("small sets of operators that can be enough, %d or fewer", len(e.Enough.Sets[0]))
 	}
 	out := append([]string{head}, e.Enough.lines("  ")...)
 	if len(e.Needed) > 0 {
@@ -575,7 +575,11 @@ func (g *Progress) lines() []string {
 	case g.Why != "":
 		out = append(out, g.Why)
 	default:
-		out = append(out, "enough at best, if they agree with the value that leads")
+		with := "with each other"
+		if g.Outputs != "" {
+			with = "with the result that leads"
+		}
+		out = append(out, "who can be enough, if they agree "+with)
 		out = append(out, g.Further.lines("  ")...)
 	}
 	return out

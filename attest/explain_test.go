@@ -176,7 +176,7 @@ require = { deterministic = true, max_seed_bytes = 288 }`
 		"\n    main: any 2 of\n      eu: any 1 of: north, south\n      east\n      west\n",
 		"\n  with at least 2 different values of kernel among them, as each claims\n",
 		"\n  with at least 2 different values of site among them, as this policy labels them\n",
-		"\nenough at best, 2 at the least\n  east + north\n  east + south\n  east + west\nnothing is met without east\n",
+		"\nthe smallest sets of operators that can be enough, 2 at the least\n  east + north\n  east + south\n  east + west\nnothing is met without east\n",
 		"\n  built afresh at least twice, equal each time\n  seeds of at most 288 bytes\n",
 		"\n  signers: 1 of 1: r1, and every owner it names\n",
 		"\n  root keys: 1 of 1: " + attesttest.Key("root").Public().Fingerprint() + ", and as many as the new one asks for\n",
