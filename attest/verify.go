@@ -157,14 +157,14 @@ func newAccount(policy *Policy, signed *SignedRelease, verdicts []*Verdict, now 
 	return a
 }
 
-// gaps says in words why a release is not more than it is.
+// gaps says in words why a release is not more than it is. Hermetic it always
+// is: nothing else has a vote.
 func (a *Account) gaps() []string {
 	var out []string
 	for _, g := range []struct {
 		shown bool
 		text  string
 	}{
-		{a.Hermetic, "not hermetic: an operator who counts says that its build was not closed"},
 		{a.Deterministic, "not shown to be deterministic: of at least one platform, no operator who counts built everything twice"},
 		{a.Reproduced, "not shown to be reproduced: of at least one platform, one operator alone counts"},
 		{a.Bootstrapped, "not shown to be bootstrapped: an operator who counts can not trace every executable to the seeds"},
