@@ -17,9 +17,10 @@ type Signing struct {
 	Version string          `json:"version"`
 	Targets []ReleaseTarget `json:"targets"` // of the builds in order
 	Waivers []Waiver        `json:"waivers,omitempty"`
-	Need    int             `json:"need"`             // signers of the policy
-	Signed  []string        `json:"signed"`           // of them, valid now or not
-	Owners  []string        `json:"owners,omitempty"` // fingerprints of owners who have not signed
+	Need    int             `json:"need"`              // signers of the policy
+	Signed  []string        `json:"signed"`            // of them, valid now or not
+	Owners  []string        `json:"owners"`            // fingerprints
+	Missing []string        `json:"missing,omitempty"` // of Owners, who have not signed
 }
 
 // SigningOf reads a payload from [Propose] or an envelope. Signatures that are
@@ -46,8 +47,9 @@ func SigningOf(policy *Policy, data []byte) (*Signing, error) {
 		}
 	}
 	for _, k := range r.OwnerKeys() {
+		s.Owners = append(s.Owners, k.Fingerprint())
 		if !e.signedBy(k) {
-			s.Owners = append(s.Owners, k.Fingerprint())
+			s.Missing = append(s.Missing, k.Fingerprint())
 		}
 	}
 	slices.Sort(s.Signed)
@@ -66,6 +68,7 @@ func (s *Signing) Asked() []string {
 	for _, t := range s.Targets {
 		out = append(out, fmt.Sprintf("image %s: tree %s, manifest %s", t.Name, t.Tree, t.Manifest))
 	}
+	out = append(out, "owned from now on by "+strings.Join(s.Owners, ", "))
 	for _, w := range s.Waivers {
 		out = append(out, fmt.Sprintf("warning: it overrules statement %s: %s", w.Statement, w.Reason))
 	}
@@ -78,8 +81,8 @@ func (s *Signing) Progress() string {
 	if len(s.Signed) > 0 {
 		line += ": " + strings.Join(s.Signed, ", ")
 	}
-	if len(s.Owners) > 0 {
-		line += "; not yet: owner " + strings.Join(s.Owners, ", owner ")
+	if len(s.Missing) > 0 {
+		line += "; not yet: owner " + strings.Join(s.Missing, ", owner ")
 	}
 	return line
 }

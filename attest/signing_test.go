@@ -23,10 +23,10 @@ func TestSigningOf(t *testing.T) {
 		must(t, err)
 		return s
 	}
-	if s := signing(r.Payload); len(s.Signed) != 0 || s.Need != p.SignersNeed() || len(s.Owners) == 0 || s.Name != "hello" {
+	if s := signing(r.Payload); len(s.Signed) != 0 || s.Need != p.SignersNeed() || len(s.Missing) == 0 || s.Name != "hello" {
 		t.Errorf("%+v", s)
 	}
-	if s := signing(r.Bundle.Release); !slices.Equal(s.Signed, []string{"r1", "r2"}) || len(s.Owners) != 0 {
+	if s := signing(r.Bundle.Release); !slices.Equal(s.Signed, []string{"r1", "r2"}) || len(s.Missing) != 0 || len(s.Owners) != 1 {
 		t.Errorf("%+v", s)
 	}
 	if s := signing(w.Sign(r.Payload, "stranger", "north")); len(s.Signed) != 0 {
@@ -69,6 +69,9 @@ func TestSigningShowsWaivers(t *testing.T) {
 	must(t, err)
 	if s.Need != 3 || s.Progress() != "2 of 3 signers needed have signed: r1, r2" {
 		t.Errorf("%q", s.Progress())
+	}
+	if want := "owned from now on by " + attesttest.Key("r1").Public().Fingerprint(); !slices.Contains(s.Asked(), want) {
+		t.Errorf("%q is not in %q", want, s.Asked())
 	}
 	if want := "warning: it overrules statement " + string(e.Digest()) + ": a broken disk"; !slices.Contains(s.Asked(), want) {
 		t.Errorf("%q is not in %q", want, s.Asked())

@@ -384,7 +384,7 @@ func (a *app) signRelease(o *releaseOptions, files []string) (*attest.Policy, []
 	}
 	asked, err := attest.SigningOf(e.policy, data)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, fault.New(fault.CodeOf(err), "no release: %w", err).At(files[0], 0)
 	}
 	for _, line := range asked.Asked() {
 		a.note("%s", oneLine(line))
