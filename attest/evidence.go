@@ -70,8 +70,8 @@ func openChains(policy *Policy, ev *Evidence) (chains, error) {
 // was not logged for every plan.
 func (all chains) moment(release store.Digest, now time.Time) moment {
 	m := moment{time: now}
-	for _, c := range all {
-		leaf := c.moment(EventRelease, release, now)
+	for _, plan := range slices.Sorted(maps.Keys(all)) {
+		leaf := all[plan].moment(EventRelease, release, now)
 		if !leaf.logged {
 			return leaf
 		}
