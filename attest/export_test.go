@@ -142,3 +142,6 @@ func Forge(payload []byte, change func(*Release)) ([]byte, error) {
 	}
 	return encodeStatement(document.Release.MaxBytes, PredicateRelease, r.subjects(), r)
 }
+
+// Account describes the chain.
+func (c *Chain) Account() *LogAccount { return c.account() }

@@ -123,6 +123,7 @@ func planChecks(w *attesttest.World) map[string]vector {
 		"trailing":          text("PARSE", "one plan would have two digests", plan+"\n"),
 		"case-folded":       text("STRUCTURE", "another key", strings.Replace(plan, `{"pipeline"`, `{"Pipeline":"demo","pipeline"`, 1)),
 		"wrong-type":        edited("STRUCTURE", "another type", func(o object) { o["targets"] = "hello" }),
+		"version-within":    stage("STRUCTURE", "the version is that of the whole", func(s object) { s["schema_version"] = "rebuild.plan@2.0.0" }),
 	}
 }
 
@@ -137,6 +138,9 @@ func twinSeeds(o object, a, b string) {
 	}
 	sub(o, "stages", 0)["inputs"] = inputs
 }
+
+// maxValues is how many more keys and values fit into the small world's policy.
+const maxValues = 20_000 - 73
 
 func policyChecks() map[string]vector {
 	const main = `groups.main = { need = 2, of = ["east", "north", "west"] }`
@@ -183,6 +187,15 @@ func policyChecks() map[string]vector {
 		"index-key":          v("POLICY_INVALID", "no key", `index = { keys = [{ key = "`+key64("index"), `index = { keys = [{ key = "k`),
 		"signers-one":        v("ok", "one of two", signers, `signers = { need = 1`),
 		"float":              v("PARSE", "a threshold that rounds", "need = 2, of", "need = 2.0, of"),
+		"max-age-overflow":   vector{Expect: "POLICY_INVALID", Why: "more hours than there are", Policy: attesttest.Policy(strings.Replace(attesttest.LogPolicy(0), "[witnesses]", "max_age = \"9999999h\"\n[witnesses]", 1))},
+		"witness-name":       vector{Expect: "POLICY_INVALID", Why: "a name with two looks", Policy: attesttest.Policy(strings.Replace(attesttest.LogPolicy(1, "w1"), attesttest.VerifierKey("w1.example", "w1", 4), attesttest.VerifierKey("w1 example", "w1", 4), 1))},
+		"witnesses-need":     v("POLICY_INVALID", "witnesses of no log", main, "witnesses = { need = 1, keys = [] }\n"+main),
+		"depth-32":           v("STRUCTURE", "as deep as it may be, and unknown", main, main+"\nx"+times(31, ".x")+" = 1"),
+		"depth-33":           v("PARSE", "deeper", main, main+"\nx"+times(32, ".x")+" = 1"),
+		"depth-33-table":     v("PARSE", "deeper", "[operators.east]", "[x"+times(32, ".x")+"]\n[operators.east]"),
+		"depth-33-array":     v("PARSE", "deeper", main, main+"\nx = "+times(32, "[")+"1"+times(32, "]")),
+		"values-20000":       v("STRUCTURE", "as many as there may be, and unknown", main, main+"\nx = ["+times(maxValues, "1,")+"]"),
+		"values-20001":       v("PARSE", "work without end", main, main+"\nx = ["+times(maxValues+1, "1,")+"]"),
 		"float-in-array":     v("PARSE", "a threshold that rounds", main, `x = [1, [2.5]]`),
 		"float-in-table":     v("PARSE", "a threshold that rounds", main, `x = { y = { z = 2.5 } }`),
 		"float-in-section":   v("PARSE", "a threshold that rounds", "[operators.east]\n", "[operators.east]\nx = 2.5\n"),
@@ -494,6 +507,8 @@ func releaseOf(w *attesttest.World, policyTOML string, targets []string, change 
 	return made{payload, v, proposal.Package.Archive(), tarFiles(proposal.Package.Archive())}
 }
 
+func tarred(v vector, archive []byte) vector { v.Archive = zipped(archive); return v }
+
 func releaseChecks(w *attesttest.World) map[string]vector {
 	r := w.Honest()
 	base := releaseVectors(w)["honest"]
@@ -709,7 +724,10 @@ func releaseChecks(w *attesttest.World) map[string]vector {
 			v.Plan = otherPlatform
 			v.Envelope = respoil(w, r.Payload, func(p object) { sub(p, "builds", 0)["plan"] = string(store.DigestOf([]byte(otherPlatform))) })
 		}),
-		"plan-twice":      with("EVIDENCE_MISMATCH", "evidence for more than is released", func(v *vector) { b := vectorBuild{v.Plan, v.Statements}; v.Builds = []vectorBuild{b, b} }),
+		"plan-twice": with("EVIDENCE_MISMATCH", "evidence for more than is released", func(v *vector) {
+			b := vectorBuild{Plan: v.Plan, Statements: v.Statements}
+			v.Builds = []vectorBuild{b, b}
+		}),
 		"statement-bad":   with("EVIDENCE_MISMATCH", "a listed statement is badly signed", func(v *vector) { v.Statements[0] = bad }),
 		"statement-bad-2": policy(with("EVIDENCE_MISMATCH", "badly signed by any policy", func(v *vector) { v.Statements[0] = bad }), "version = 1", "version = 2"),
 		"lists-outsider":  listing("EVIDENCE_MISMATCH", "nobody whom the policy counts", w.Sign(mustPayload(w, "west2"), "stranger")),
@@ -737,6 +755,8 @@ func releaseChecks(w *attesttest.World) map[string]vector {
 		"second-not-bootstrap":  of("ok", "one platform is not bootstrapped", release(w, attesttest.Policy(""), hello, plain, opaque)),
 		"one-operator":          of("ok", "nobody reproduced it", release(w, alone, hello)),
 		"archive":               archive(with("ok", "the archive of the release", func(*vector) {}), r.Package),
+		"archive-tar":           tarred(with("ok", "the archive of the release", func(*vector) {}), r.Package.Archive()),
+		"archive-tar-other":     tarred(with("CKSUM_MISMATCH", "another archive", func(*vector) {}), r.Package.Archive()[:512]),
 		"archive-other":         archive(with("CKSUM_MISMATCH", "another archive", func(*vector) {}), said),
 		"archive-of-other-name": bound("EVIDENCE_MISMATCH", "an archive of another package", hallo, "package", "files"),
 		"archive-of-other-ver":  bound("EVIDENCE_MISMATCH", "an archive of another version", newer, "package", "files"),
@@ -845,7 +865,6 @@ func layoutVectors(w *attesttest.World) map[string]vector {
 		"layout-layers":          manifest("STRUCTURE", "two layers", `"layers":[`, `"layers":[{"digest":"`+otherDigest+`","mediaType":"x","size":1},`, nil),
 		"layout-config-digest":   manifest("STRUCTURE", "a path for a digest", string(config), "../../index.json", nil),
 		"layout-layer-digest":    manifest("STRUCTURE", "a path for a digest", string(layer), "../../index.json", nil),
-		"layout-layer-junk":      manifest("CKSUM_MISMATCH", "no layer", string(layer), otherDigest, map[string]vectorFile{blob(store.Digest(otherDigest)): {Text: "something else"}}),
 		"layout-manifest-junk":   renamed(w, base, "PARSE", "no manifest", "junk", honest, nil),
 	}
 	both := release(w, attesttest.Policy(""), []string{"base", "hello"}).vector
@@ -878,9 +897,72 @@ func layoutVectors(w *attesttest.World) map[string]vector {
 	}
 	shellImage, err := w.Store.Image(shell)
 	must(w.T, err)
-	out["layout-other-tree"] = manifest("CKSUM_MISMATCH", "another tree than was voted for", string(layer), string(shellImage.Layer.Digest),
-		map[string]vectorFile{blob(shellImage.Layer.Digest): all[blob(shellImage.Layer.Digest)]})
+	sized := func(d store.Digest, n int) string {
+		return fmt.Sprintf(`{"digest":"%s","mediaType":"application/vnd.oci.image.layer.v1.tar","size":%d}`, d, n)
+	}
+	layerWith := func(expect, why string, d store.Digest, n int, file vectorFile) vector {
+		return manifest(expect, why, sized(layer, len(honest[blob(layer)].data())), sized(d, n), map[string]vectorFile{blob(d): file})
+	}
+	shellFile := all[blob(shellImage.Layer.Digest)]
+	out["layout-other-tree"] = layerWith("TREE_MISMATCH", "another tree than was voted for", shellImage.Layer.Digest, len(shellFile.data()), shellFile)
+	out["layout-layer-junk"] = layerWith("STRUCTURE", "no archive", store.Digest(otherDigest), 14, vectorFile{Text: "something else"})
+	out["layout-layer-size"] = layerWith("CKSUM_MISMATCH", "another size than the manifest says", store.Digest(otherDigest), 15, vectorFile{Text: "something else"})
+	for name, v := range referrers(w, out["layout"]) {
+		out["layout-"+name] = v
+	}
 	return out
+}
+
+// referrers are layouts with what someone says of a released image. None may
+// be a way to list something that a tool would run.
+func referrers(w *attesttest.World, base vector) map[string]vector {
+	released, other := w.Stages[1].Manifest, w.Stages[0].Manifest
+	blob := func(text string) (string, vectorFile) {
+		return "blobs/sha256/" + store.DigestOf([]byte(text)).Hex(), vectorFile{Text: text}
+	}
+	listed := func(expect, why string, change func(e object), texts ...string) vector {
+		v := base
+		v.Expect, v.Why, v.Layout = expect, why, cloneFiles(base.Layout)
+		e := entry(store.DigestOf([]byte(texts[0])), len(texts[0]))
+		for _, text := range texts {
+			name, file := blob(text)
+			v.Layout[name] = file
+		}
+		if change != nil {
+			change(e)
+		}
+		raw, err := document.Encode(object{"schemaVersion": 2, "manifests": []any{entry(released, size(w.T, w, released)), e}})
+		must(w.T, err)
+		v.Layout["index.json"] = vectorFile{Text: string(raw)}
+		return v
+	}
+	refer := func(config string, subject store.Digest) string {
+		return fmt.Sprintf(`{"artifactType":"text/plain","config":{"digest":%q,"mediaType":"application/vnd.oci.empty.v1+json","size":%d},`+
+			`"layers":[],"mediaType":%q,"schemaVersion":2,"subject":{"digest":%q,"mediaType":%q,"size":%d}}`,
+			store.DigestOf([]byte(config)), len(config), store.MediaTypeManifest, subject, store.MediaTypeManifest, size(w.T, w, subject))
+	}
+	good := refer("{}", released)
+	const bad = "EVIDENCE_MISMATCH"
+	changed := listed(bad, "other content than its name", nil, good, "{}")
+	name, _ := blob(good)
+	changed.Layout[name] = vectorFile{Text: good + " "}
+	return map[string]vector{
+		"referrer":             listed("ok", "what someone says of the released image", nil, good, "{}"),
+		"referrer-of-other":    listed(bad, "of an image that was not released", nil, refer("{}", other), "{}"),
+		"referrer-config":      listed(bad, "it can be run", nil, refer(`{"architecture":"amd64"}`, released), `{"architecture":"amd64"}`),
+		"referrer-no-type":     listed(bad, "it is no artifact", nil, strings.Replace(good, `"artifactType":"text/plain",`, "", 1)),
+		"referrer-subjects":    listed(bad, "other readers take the other subject", nil, strings.Replace(good, `"layers"`, `"Subject":{},"layers"`, 1)),
+		"referrer-index":       listed(bad, "an index too", nil, strings.Replace(good, `"layers"`, `"manifests":[{}],"layers"`, 1)),
+		"referrer-named":       listed(bad, "a name by which tools pick images", func(e object) { e["annotations"] = object{"org.opencontainers.image.ref.name": "hello"} }, good),
+		"referrer-platform":    listed(bad, "a platform by which tools pick images", func(e object) { e["platform"] = object{"os": "linux", "architecture": "amd64"} }, good),
+		"referrer-size":        listed(bad, "another size", func(e object) { e["size"] = 1 }, good),
+		"referrer-as-index":    listed(bad, "another type", func(e object) { e["mediaType"] = store.MediaTypeIndex }, good),
+		"referrer-changed":     changed,
+		"referrer-subject-2":   listed(bad, "other readers take the other subject", nil, strings.Replace(good, `}}`, `},"Subject":{}}`, 1), "{}"),
+		"referrer-missing":     listed(bad, "not there", func(e object) { e["digest"] = string(store.DigestOf([]byte("nothing"))) }, good),
+		"referrer-bad-digest":  listed(bad, "a path for a digest", func(e object) { e["digest"] = "../../index.json" }, good),
+		"referrer-without-one": listed(bad, "no digest", func(e object) { e["digest"] = "" }, good),
+	}
 }
 
 // renamed is a release that operators and signers made of a manifest that is

@@ -22,6 +22,7 @@ import (
 	"testing"
 	"testing/fstest"
 	"time"
+	"unicode/utf8"
 
 	"rebuild/attest"
 	"rebuild/attest/attesttest"
@@ -48,7 +49,12 @@ type vector struct {
 	Plan       string                `json:"plan,omitempty"`
 	Envelope   string                `json:"envelope,omitempty"`
 	Statements []string              `json:"statements,omitempty"`
-	Builds     []vectorBuild         `json:"builds,omitempty"` // instead of plan and statements
+	Events     string                `json:"events,omitempty"`   // of the plan's chain in a log
+	Proof      string                `json:"proof,omitempty"`    // of their last line
+	Chain      string                `json:"chain,omitempty"`    // the plan whose chain it has to be
+	Builds     []vectorBuild         `json:"builds,omitempty"`   // instead of plan, statements, events and proof
+	Next       string                `json:"next,omitempty"`     // the policy that comes after policy
+	Verifier   string                `json:"verifier,omitempty"` // whose summary it has to be
 	Lock       string                `json:"lock,omitempty"`
 	Objects    []string              `json:"objects,omitempty"`
 	Waive      []string              `json:"waive,omitempty"` // statements to waive, in verdict vectors
@@ -66,6 +72,20 @@ type vector struct {
 type vectorBuild struct {
 	Plan       string   `json:"plan"`
 	Statements []string `json:"statements"`
+	Events     string   `json:"events,omitempty"`
+	Proof      string   `json:"proof,omitempty"`
+}
+
+// evidence takes what is empty for a file that is not there.
+func (b vectorBuild) evidence() attest.BuildEvidence {
+	out := attest.BuildEvidence{Plan: []byte(b.Plan), Statements: texts(b.Statements)}
+	if b.Events != "" {
+		out.Events = []byte(b.Events)
+	}
+	if b.Proof != "" {
+		out.Proof = []byte(b.Proof)
+	}
+	return out
 }
 
 type vectorWaiver struct {
@@ -112,15 +132,19 @@ var kinds = map[string]func(*vector) judgement{
 	"policy": (*vector).runPolicy, "plan": (*vector).runPlan, "result": (*vector).runResult, "verdict": (*vector).runVerdict,
 	"release": (*vector).runRelease, "key": (*vector).runKey, "envelope": (*vector).runEnvelope, "package": (*vector).runPackage,
 	"bundle": (*vector).runBundle, "entry": (*vector).runEntry, "index": (*vector).runIndex, "publication": (*vector).runPublication,
+	"chain": (*vector).runChain, "vsa": (*vector).runVSA, "policyupdate": (*vector).runPolicyUpdate, "claim": (*vector).runClaim, "sums": (*vector).runSums,
+	"summary": (*vector).runSummary,
 }
 
 func madeVectors(w *attesttest.World) map[string]map[string]vector {
 	return map[string]map[string]vector{
 		"policy": joined(policyVectors(), policyChecks()), "plan": joined(planVectors(w), planChecks(w)),
-		"result": joined(resultVectors(w), resultChecks(w)), "verdict": joined(verdictVectors(w), verdictChecks(w)),
-		"release": joined(releaseVectors(w), releaseChecks(w), layoutVectors(w)), "key": keyVectors(), "envelope": envelopeVectors(w),
-		"package": packageVectors(w), "bundle": bundleVectors(w), "entry": entryVectors(w), "index": indexVectors(w),
-		"publication": publicationVectors(w),
+		"result": joined(resultVectors(w), resultChecks(w)), "verdict": joined(verdictVectors(w), verdictChecks(w), loggedVerdicts(w), companionVerdicts(w)),
+		"release": joined(releaseVectors(w), releaseChecks(w), layoutVectors(w), loggedReleases(w), companionReleases(w)), "key": keyVectors(), "envelope": joined(envelopeVectors(w), scanVectors(w)),
+		"package": packageVectors(w), "bundle": joined(bundleVectors(w), largeBundles(w)), "entry": entryVectors(w), "index": indexVectors(w),
+		"publication": publicationVectors(w), "chain": joined(chainVectors(w), eventVectors(w), proofVectors(w)), "vsa": vsaVectors(w),
+		"policyupdate": joined(policyUpdateVectors(w), changeVectors(w)), "claim": claimVectors(w), "sums": sumsVectors(w),
+		"summary": summaryVectors(w),
 	}
 }
 
@@ -218,7 +242,12 @@ func (v *vector) runVerdict() judgement {
 	for _, w := range v.Waivers {
 		waivers = append(waivers, attest.Waiver{Statement: store.Digest(w.Statement), Reason: w.Reason})
 	}
-	verdict, err := attest.Judge(policy, p, texts(v.Statements), nil, waivers, v.now())
+	build := vectorBuild{v.Plan, v.Statements, v.Events, v.Proof}.evidence()
+	chain, err := build.Chain(policy)
+	if err != nil {
+		return judged(err)
+	}
+	verdict, err := attest.Judge(policy, p, build.Statements, chain, waivers, v.now())
 	if err != nil {
 		return judged(err)
 	}
@@ -239,6 +268,9 @@ func accountOf(v *attest.Verdict) []string {
 		if o.Why != "" {
 			line += ": " + o.Why
 		}
+		if o.Provenance != "" {
+			line += ": provenance " + string(o.Provenance)
+		}
 		out = append(out, line)
 	}
 	for _, s := range v.Statements() {
@@ -246,6 +278,9 @@ func accountOf(v *attest.Verdict) []string {
 	}
 	for _, c := range v.Contradictions() {
 		out = append(out, c.String())
+	}
+	if log := v.Log(); log != nil {
+		out = append(out, log.String())
 	}
 	for _, raw := range v.Envelopes() {
 		out = append(out, "kept: "+string(store.DigestOf(raw)))
@@ -257,10 +292,10 @@ func (v *vector) bundle() *attest.Bundle {
 	b := &attest.Bundle{Release: []byte(v.Envelope), Evidence: attest.Evidence{Objects: texts(v.Objects)}}
 	builds := v.Builds
 	if builds == nil && v.Plan != "" {
-		builds = []vectorBuild{{v.Plan, v.Statements}}
+		builds = []vectorBuild{{v.Plan, v.Statements, v.Events, v.Proof}}
 	}
 	for _, build := range builds {
-		b.Builds = append(b.Builds, attest.BuildEvidence{Plan: []byte(build.Plan), Statements: texts(build.Statements)})
+		b.Builds = append(b.Builds, build.evidence())
 	}
 	if v.Lock != "" {
 		b.Lock = []byte(v.Lock)
@@ -274,8 +309,11 @@ func (v *vector) runRelease() judgement {
 		return judged(err)
 	}
 	expect := attest.Expect{Name: v.Name, Version: v.Version}
-	if v.Archive != "" || len(v.Files) > 0 {
+	switch { // the two ways in which an archive is handed over
+	case v.Archive != "":
 		expect.Archives = append(expect.Archives, v.archive())
+	case len(v.Files) > 0:
+		expect.Files = append(expect.Files, bytes.NewReader(v.archive()))
 	}
 	dir := ""
 	if len(v.Layout) > 0 {
@@ -322,11 +360,38 @@ func (v *vector) runPackage() judgement {
 }
 
 func (v *vector) runBundle() judgement {
-	b, err := attest.OpenBundle("bundle", v.archive())
+	data := v.archive()
+	b, err := attest.ReadBundle("bundle", bytes.NewReader(data), int64(len(data)), v.admit())
 	if err != nil {
 		return judged(err)
 	}
-	return judged(nil, fmt.Sprintf("%d builds, %d objects, lock %v", len(b.Builds), len(b.Objects), b.Lock != nil))
+	account := []string{fmt.Sprintf("%d builds, %d objects, lock %v", len(b.Builds), len(b.Objects), b.Lock != nil)}
+	for _, build := range b.Builds {
+		account = append(account, fmt.Sprintf("%d statements, %d bytes of events, %d of proof", len(build.Statements), len(build.Events), len(build.Proof)))
+	}
+	return judged(nil, account...)
+}
+
+// admit asks for the release's signatures, if there is a policy to ask by.
+func (v *vector) admit() func([]byte) error {
+	if v.Policy == "" {
+		return nil
+	}
+	return func(release []byte) error {
+		policy, err := attest.LoadPolicy("policy.toml", []byte(v.Policy))
+		if err == nil {
+			err = policy.CheckAt(v.now())
+		}
+		if err != nil {
+			return err
+		}
+		e, err := attest.ParseEnvelope("release", release)
+		if err != nil {
+			return err
+		}
+		_, err = attest.OpenRelease(policy, e, v.now())
+		return err
+	}
 }
 
 func (v *vector) runEntry() judgement {
@@ -525,13 +590,72 @@ func readVectors(t *testing.T) []namedVector {
 			must(t, err)
 			v := namedVector{kind: kind, name: kind + "/" + strings.TrimSuffix(f.Name(), ".json")}
 			decodeVector(t, base, &v.vector)
+			honest := v.vector
 			v.Expect, v.Why, v.Error, v.Account = "", "", "", nil
 			decodeVector(t, data, &v.vector)
+			v.unquote(&honest)
 			v.resolve()
 			out = append(out, v)
 		}
 	}
 	return out
+}
+
+// unquote puts in what a text has of the base's.
+func (v *vector) unquote(base *vector) {
+	mine, theirs := reflect.ValueOf(v).Elem(), reflect.ValueOf(base).Elem()
+	for i := range mine.NumField() {
+		if f := mine.Field(i); f.Kind() == reflect.String {
+			f.SetString(quoted.ReplaceAllStringFunc(f.String(), func(m string) string {
+				part := quoted.FindStringSubmatch(m)
+				from, err := strconv.Atoi(part[1])
+				if err != nil {
+					panic(err)
+				}
+				to, err := strconv.Atoi(part[2])
+				if err != nil {
+					panic(err)
+				}
+				return theirs.Field(i).String()[from:to]
+			}))
+		}
+	}
+}
+
+var quoted = regexp.MustCompile(`⟨([0-9]+)-([0-9]+)⟩`)
+
+// quote writes a text as what it has of another, ⟨FROM-TO⟩, and what it has
+// not, so that a vector is small and shows in what it differs.
+func quote(text, base string) string {
+	const least = 32
+	places := map[string]int{}
+	for i := range max(0, len(base)-least+1) {
+		if _, known := places[base[i:i+least]]; !known {
+			places[base[i:i+least]] = i
+		}
+	}
+	var out strings.Builder
+	for i := 0; i < len(text); {
+		at, n := 0, 0
+		if i+least <= len(text) {
+			if found, ok := places[text[i:i+least]]; ok {
+				for at = found; i+n < len(text) && at+n < len(base) && text[i+n] == base[at+n]; {
+					n++
+				}
+			}
+		}
+		if n == 0 {
+			out.WriteByte(text[i])
+			i++
+			continue
+		}
+		fmt.Fprintf(&out, "⟨%d-%d⟩", at, at+n)
+		i += n
+	}
+	if !utf8.ValidString(out.String()) {
+		return text // it would be cut within a character
+	}
+	return out.String()
 }
 
 // decodeVector reads a file of a vector over what v holds.
@@ -588,7 +712,7 @@ func sharedTexts(t *testing.T, made map[string]map[string]vector) map[string]str
 			}
 			seen := map[string]bool{}
 			eachText(difference(t, v, than), func(s string) string {
-				if name := sharedName(s); len(s) > 400 && !seen[name] {
+				if name := sharedName(s); len(s) > 120 && !seen[name] {
 					seen[name] = true
 					count[name]++
 					out[name] = s
@@ -710,7 +834,8 @@ func TestVectors(t *testing.T) {
 const baseFile = "base.json"
 
 var bases = map[string]string{"policy": "two-of-three", "plan": "two-stages", "result": "built", "verdict": "all-agree", "release": "honest",
-	"key": "north", "envelope": "north", "package": "honest", "bundle": "honest", "entry": "signed", "index": "honest", "publication": "honest"}
+	"key": "north", "envelope": "north", "package": "honest", "bundle": "honest", "entry": "signed", "index": "honest", "publication": "honest",
+	"chain": "honest", "vsa": "passed", "policyupdate": "next", "claim": "result", "sums": "honest", "summary": "verdict"}
 
 // recorded adds to a vector what this implementation says.
 func recorded(kind string, v vector) vector {
@@ -752,7 +877,7 @@ func difference(t *testing.T, v, base vector) any {
 	out := object{"expect": v.Expect, "why": v.Why}
 	mine, theirs := reflect.ValueOf(v), reflect.ValueOf(base)
 	for i := range mine.NumField() {
-		name, _, _ := strings.Cut(mine.Type().Field(i).Tag.Get("json"), ",")
+		name := fieldName(mine.Type().Field(i))
 		switch m := mine.Field(i).Interface().(type) {
 		case map[string]vectorFile:
 			if d := changed(m, theirs.Field(i).Interface().(map[string]vectorFile)); len(d) > 0 {
@@ -771,6 +896,11 @@ func difference(t *testing.T, v, base vector) any {
 	return tree
 }
 
+func fieldName(f reflect.StructField) string {
+	name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+	return name
+}
+
 // encodeVector returns the file of a vector.
 func encodeVector(t *testing.T, v, base vector, shared map[string]string) []byte {
 	t.Helper()
@@ -778,12 +908,20 @@ func encodeVector(t *testing.T, v, base vector, shared map[string]string) []byte
 	e := stdjson.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
-	must(t, e.Encode(eachText(difference(t, v, base), func(s string) string {
+	tree := eachText(difference(t, v, base), func(s string) string {
 		if name := sharedName(s); shared[name] != "" {
 			return "@" + name
 		}
 		return s
-	})))
+	}).(object)
+	honest := reflect.ValueOf(base)
+	for i := range honest.NumField() {
+		name := fieldName(honest.Type().Field(i))
+		if text, ok := tree[name].(string); ok && name != "why" && name != "error" && honest.Field(i).Kind() == reflect.String {
+			tree[name] = quote(text, honest.Field(i).String())
+		}
+	}
+	must(t, e.Encode(tree))
 	return b.Bytes()
 }
 
@@ -1144,7 +1282,7 @@ func resultVectors(w *attesttest.World) map[string]vector {
 // strayBits sets a bit of base64 text that decodes to nothing.
 func strayBits(s string) string {
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-	at := len(s) - 3 // of 64 bytes the last group is two characters and "=="
+	at := len(strings.TrimRight(s, "=")) - 1 // the last group is not whole, so its last character has bits to spare
 	return s[:at] + string(alphabet[strings.IndexByte(alphabet, s[at])|1]) + s[at+1:]
 }
 
