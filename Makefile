@@ -1,5 +1,6 @@
 # make demo   build from the seed as three rebuilders, agree, sign, verify
-# make test   everything that CI runs but the race detector and foreign programs
+# make test   everything that CI runs but the race detector, foreign programs and
+#             the mutation run
 #
 # One build configuration serves build, vet and tests, so that BuildKit is
 # compiled once.

@@ -10,7 +10,8 @@ import (
 //	skip FILE FUNCTION | reason
 //	FILE FUNCTION KIND SOURCE | reason
 //
-// The first leaves a function out that decides nothing for a verifier, the
+// The first leaves a function out that decides nothing for a verifier, or with
+// * for it a whole file, the
 // second one mutant that no vector can kill. A mutant is named by what it
 // switches off and not by its line, so that an exemption holds for the text
 // that was examined and for nothing else.
@@ -56,12 +57,13 @@ func parseExemptions(text string) (*exemptions, error) {
 }
 
 func (ex *exemptions) skips(file, fn string) bool {
-	key := [2]string{file, fn}
-	if _, ok := ex.skip[key]; !ok {
-		return false
+	for _, key := range [][2]string{{file, fn}, {file, "*"}} {
+		if _, ok := ex.skip[key]; ok {
+			ex.skip[key] = true
+			return true
+		}
 	}
-	ex.skip[key] = true
-	return true
+	return false
 }
 
 // covers says whether a mutant is exempt, and notes whether it was killed all

@@ -73,11 +73,11 @@ func TestInstrument(t *testing.T) {
 // An exemption is for one text in one function, and is wrong as soon as it is
 // not needed.
 func TestExemptions(t *testing.T) {
-	ex, err := parseExemptions("# why\nskip a.go F G | writes\na.go H off n < 1 | never\na.go H term x | gone\n")
+	ex, err := parseExemptions("# why\nskip a.go F G | writes\nskip c.go * | prints\na.go H off n < 1 | never\na.go H term x | gone\n")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !ex.skips("a.go", "F") || !ex.skips("a.go", "G") || ex.skips("b.go", "F") {
+	if !ex.skips("a.go", "F") || !ex.skips("a.go", "G") || ex.skips("b.go", "F") || !ex.skips("c.go", "F") {
 		t.Error("what is skipped")
 	}
 	m := Mutant{File: "a.go", Func: "H", Kind: kindOff, Source: "n < 1"}
