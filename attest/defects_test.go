@@ -202,6 +202,22 @@ func TestG8_ExpiredAndRevokedKeys(t *testing.T) {
 	exits(t, err, 11, "a release by a revoked signer")
 }
 
+// A leaf that is dated past its checkpoint would make an ended key count.
+func TestG8_LeafFromTheFuture(t *testing.T) {
+	for at, status := range map[string]int{"2026-06-01T11:05:00Z": 0, "2026-06-01T11:05:01Z": 15} {
+		w := loggedWorld(t)
+		e := said(w)
+		e.At = at
+		w.Log.Append(e)
+		_, err := attest.OpenChain(w.LoadPolicy(), w.Plan.Digest(), w.Log.Events(w.Chain()), w.Log.Proof(2, w.Log.Checkpoint(attesttest.Cosigned, "w1")))
+		if status == 0 {
+			must(t, err)
+			continue
+		}
+		exits(t, err, status, at)
+	}
+}
+
 // trustix: a percentage of those who answered, and an answer that depended on
 // the order of a map.
 func TestG9_AbsoluteThresholdInAnyOrder(t *testing.T) {
@@ -236,6 +252,28 @@ func TestG10_OneKeyOneRole(t *testing.T) {
 			exits(t, policyError(t, key64(a), key64(b)), 40, a+" has the key of "+b)
 		}
 	}
+}
+
+func TestG10_LogAndWitnessKeys(t *testing.T) {
+	key := attesttest.VerifierKey
+	log, w1, w2 := key(attesttest.Origin, "log", 1), key("w1.example", "w1", 4), key("w2.example", "w2", 4)
+	good := attesttest.Policy(attesttest.LogPolicy(1, "w1", "w2"))
+	load := func(from, to string) error {
+		if !strings.Contains(good, from) {
+			t.Fatal(from)
+		}
+		_, err := attest.LoadPolicy("policy.toml", []byte(strings.Replace(good, from, to, 1)))
+		return err
+	}
+	must(t, load(log, log))
+	for _, name := range []string{"root", "r1", "index", "east"} {
+		exits(t, load(log, key(attesttest.Origin, name, 1)), 40, "the log has the key of "+name)
+		exits(t, load(w1, key("w1.example", name, 4)), 40, "a witness has the key of "+name)
+	}
+	exits(t, load(w1, key("w1.example", "log", 4)), 40, "the log is its own witness")
+	exits(t, load(w1, key(attesttest.Origin, "log", 4)), 40, "under its own name")
+	exits(t, load(w2, key("w2.example", "w1", 4)), 40, "one witness under two names")
+	exits(t, load(w2, key("w1.example", "w1", 1)), 40, "one witness by two kinds of key")
 }
 
 // policy-controller #28, #130: and was or, and an empty set passed.
@@ -676,6 +714,60 @@ func TestG66_NoPatterns(t *testing.T) {
 	for _, glob := range []string{"*", "ea*", "e?st", "[e]ast", "{east}", "**"} {
 		exits(t, policyError(t, `of = ["east"`, `of = ["`+glob+`"`), 40, glob)
 		exits(t, policyError(t, "[operators.east]", "[operators.\""+glob+"\"]"), 40, "operator "+glob)
+	}
+}
+
+// x07: nobody had signed the set of lines, so one could be dropped. Here each
+// leaf names the one before, and the last is proved.
+func TestG29_DroppedLeaf(t *testing.T) {
+	w := loggedWorld(t)
+	r := loggedRelease(w)
+	lines := bytes.SplitAfter(r.Bundle.Builds[0].Events, []byte("\n"))
+	for i := range len(lines) - 1 {
+		r.Bundle.Builds[0].Events = bytes.Join(slices.Delete(slices.Clone(lines), i, i+1), nil)
+		_, err := verified(w, r.Bundle)
+		exits(t, err, 12, fmt.Sprintf("without line %d", i+1))
+	}
+	r.Bundle.Builds[0].Events = bytes.Join(lines, nil)
+	_, err := verified(w, r.Bundle)
+	must(t, err)
+}
+
+// The same list against a log that lies: an older state, another history, one
+// that nobody else has seen, and one from the future.
+func TestG62_LyingLog(t *testing.T) {
+	for what, c := range map[string]struct {
+		lie  func(w *attesttest.World, b *attest.Bundle)
+		want fault.Code
+	}{
+		"rollback": {chainBefore, fault.QuorumPending},
+		"fork": {func(w *attesttest.World, b *attest.Bundle) {
+			other := loggedWorld(t)
+			other.Log.Append(attest.Event{Chain: other.Chain(), Type: attest.EventClose})
+			b.Builds[0].Proof = other.Log.Proof(2, other.Log.Checkpoint(attesttest.Cosigned, "w1"))
+		}, fault.EvidenceMismatch},
+		"fork in its own words": {func(w *attesttest.World, b *attest.Bundle) {
+			other := loggedWorld(t)
+			other.Log.Append(attest.Event{Chain: other.Chain(), Type: attest.EventRelease, Object: digestOf(t, b.Release)})
+			b.Builds[0] = other.Evidence(b.Builds[0].Statements)
+		}, fault.EventsMismatch},
+		"unseen": {func(w *attesttest.World, b *attest.Bundle) {
+			b.Builds[0].Proof = w.Log.Proof(5, w.Log.Checkpoint(attesttest.Cosigned))
+		}, fault.Unwitnessed},
+		"from the future": {func(w *attesttest.World, b *attest.Bundle) {
+			b.Builds[0].Proof = w.Log.Proof(5, w.Log.Checkpoint(attesttest.LogStart.Add(-time.Minute), "w1"))
+		}, fault.Stale},
+		"another log": {func(w *attesttest.World, b *attest.Bundle) {
+			w.PolicyTOML = strings.Replace(w.PolicyTOML, attesttest.VerifierKey(attesttest.Origin, "log", 1), attesttest.VerifierKey(attesttest.Origin, "other", 1), 1)
+		}, fault.KeyUnknown},
+		"honest": {func(*attesttest.World, *attest.Bundle) {}, ""},
+	} {
+		w := loggedWorld(t)
+		r := loggedRelease(w)
+		c.lie(w, r.Bundle)
+		if _, err := verified(w, r.Bundle); fault.CodeOf(err) != c.want {
+			t.Errorf("%s: %v, want %s", what, err, c.want)
+		}
 	}
 }
 

@@ -248,7 +248,7 @@ func TestJudgeWantsItsOwnChain(t *testing.T) {
 
 // Keys are judged when and where their statement was logged: what came before
 // a revocation stays, and an end in the meantime breaks nothing.
-func TestKeysAreJudgedAtTheLeaf(t *testing.T) {
+func TestG8_KeysAreJudgedAtTheLeaf(t *testing.T) {
 	t.Parallel()
 	late := time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)
 	for name, c := range map[string]struct {
@@ -314,7 +314,7 @@ func TestWriterCanDateBack(t *testing.T) {
 
 // Years later the keys of operators and signers have ended; the release was
 // logged before, and stays what it is. The policy's own end is judged now.
-func TestEndedKeysDoNotBreakAnOldRelease(t *testing.T) {
+func TestG65_EndedKeysDoNotBreakAnOldRelease(t *testing.T) {
 	t.Parallel()
 	policy := func(end string) func(*attesttest.World) {
 		return func(w *attesttest.World) {

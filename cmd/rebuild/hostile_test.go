@@ -156,7 +156,7 @@ var floods = map[string][2]string{
 
 // Every argument that names a document, with a file of 1 GiB and with one that
 // is just small enough to be read.
-func TestFloodsAreRefused(t *testing.T) {
+func TestG43_Floods(t *testing.T) {
 	h := newHostileWorld(t)
 	keys := filepath.Join(h.dir, "signer.key")
 	if err := sshkey.WriteFile(keys, attesttest.Key("r1"), "", nil); err != nil {
@@ -236,7 +236,7 @@ func (h *hostileWorld) results(t *testing.T, change func(dir string)) string {
 }
 
 // What comes through a pipe has no size, and perhaps no end.
-func TestEndlessStdinIsRefused(t *testing.T) {
+func TestG43_EndlessStdin(t *testing.T) {
 	h := newHostileWorld(t)
 	for name, flood := range floods {
 		if flood[1] == "" {
