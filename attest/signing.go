@@ -10,7 +10,7 @@ import (
 
 // Signing is what a release asks its signers to say, and who has said it so
 // far. It decides nothing: [SignRelease] judges what is signed, and
-// [OpenRelease] whether enough have.
+// [VerifyRelease] whether enough have.
 type Signing struct {
 	Release store.Digest    `json:"release"`
 	Name    string          `json:"name"`
