@@ -138,7 +138,8 @@ func readBundle(r io.ReaderAt, size int64, admit func(release []byte) error) (*B
 	kept := newBundleReader()
 	scratch := func() *bundleReader { return kept }
 	if size > smallBundle {
-		scratch = newBundleReader
+		var buffer []byte
+		scratch = func() *bundleReader { return &bundleReader{builds: map[string]*BuildEvidence{}, buffer: &buffer} }
 	}
 	files, err := surveyBundle(r, size, scratch)
 	if err != nil {
@@ -261,6 +262,7 @@ type bundleReader struct {
 	bundle Bundle
 	builds map[string]*BuildEvidence // by the hex of the plan's digest
 	order  []string
+	buffer *[]byte // of one that is only to look: for one file after the other
 }
 
 func newBundleReader() *bundleReader { return &bundleReader{builds: map[string]*BuildEvidence{}} }
@@ -274,11 +276,21 @@ func (r *bundleReader) file(h *tar.Header, content io.Reader) error {
 	if h.Size > limit {
 		return fault.New(fault.Parse, "%s has %d bytes, at most %d are allowed", h.Name, h.Size, limit)
 	}
-	data := make([]byte, h.Size)
+	data := r.room(h.Size)
 	if _, err := io.ReadFull(content, data); err != nil {
 		return fault.New(fault.Parse, "reading %s: %w", h.Name, err)
 	}
 	return take(data)
+}
+
+func (r *bundleReader) room(n int64) []byte {
+	if r.buffer == nil {
+		return make([]byte, n)
+	}
+	if int64(cap(*r.buffer)) < n {
+		*r.buffer = make([]byte, n)
+	}
+	return (*r.buffer)[:n]
 }
 
 // place says how large a file of that name may be and what takes its content;

@@ -139,7 +139,7 @@ var strictBase64 = base64.StdEncoding.Strict()
 // bits and, unlike encoding/base64, no line breaks.
 func decodeBase64(s string) ([]byte, error) {
 	raw, err := strictBase64.DecodeString(s)
-	if err != nil || strictBase64.EncodeToString(raw) != s {
+	if err != nil || strictBase64.EncodedLen(len(raw)) != len(s) { // a line break adds to the length and says nothing
 		return nil, errors.New("not standard base64 in its one form")
 	}
 	return raw, nil

@@ -4,7 +4,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -39,51 +38,52 @@ const (
 const maxFailureLog = 64 << 10
 
 // Result is the predicate of one operator's rebuild of one plan: its vote, or
-// why there is none (formats.md 5).
+// why there is none (formats.md 5). Its fields and those of its parts stand in
+// the order of the canonical form, so that what is written need not be sorted.
 type Result struct {
-	SchemaVersion string        `json:"schema_version"`
-	Plan          store.Digest  `json:"plan"`
+	Environment   Environment   `json:"environment"`
+	Failure       *Failure      `json:"failure,omitempty"` // unless built
+	FinishedAt    string        `json:"finished_at"`       // a claim, never an order
+	Hermetic      bool          `json:"hermetic"`
+	Lineage       *Lineage      `json:"lineage,omitempty"`
+	Nonce         string        `json:"nonce"` // 64 hex digits of randomness
 	Operator      string        `json:"operator"`
 	Outcome       string        `json:"outcome"`
-	Nonce         string        `json:"nonce"` // 64 hex digits of randomness
-	Hermetic      bool          `json:"hermetic"`
-	Stages        []StageResult `json:"stages"` // sorted by name; all of the plan's when built
 	Outputs       store.Digest  `json:"outputs,omitempty"`
+	Plan          store.Digest  `json:"plan"`
 	Repeat        *Repeat       `json:"repeat,omitempty"`
-	Lineage       *Lineage      `json:"lineage,omitempty"`
-	Failure       *Failure      `json:"failure,omitempty"` // unless built
-	Environment   Environment   `json:"environment"`
-	StartedAt     string        `json:"started_at"` // claims, never an order
-	FinishedAt    string        `json:"finished_at"`
+	SchemaVersion string        `json:"schema_version"`
+	Stages        []StageResult `json:"stages"`     // sorted by name; all of the plan's when built
+	StartedAt     string        `json:"started_at"` // a claim, never an order
 }
 
 // StageResult is what came out of one stage.
 type StageResult struct {
-	Name   string `json:"name"`
-	Origin string `json:"origin"`
+	ExporterManifest store.Digest `json:"exporter_manifest,omitempty"` // BuildKit's own; never voted on
 	// From is, for a reused stage, the payload digest of the result it was
 	// built in, a result of the same operator, or else this one is no vote; ""
 	// if that run was never attested.
-	From             store.Digest `json:"from,omitempty"`
-	Tree             store.Digest `json:"tree"`
-	Manifest         store.Digest `json:"manifest"`
-	ExporterManifest store.Digest `json:"exporter_manifest,omitempty"` // BuildKit's own; never voted on
+	From     store.Digest `json:"from,omitempty"`
+	Manifest store.Digest `json:"manifest"`
+	Name     string       `json:"name"`
+	Origin   string       `json:"origin"`
+	Tree     store.Digest `json:"tree"`
 }
 
 // Repeat says how often the plan was built afresh and what was varied.
 type Repeat struct {
+	Equal  bool     `json:"equal"`
 	Runs   int      `json:"runs"` // fresh runs only
 	Varied []string `json:"varied,omitempty"`
-	Equal  bool     `json:"equal"`
 }
 
 // Lineage is the trace of every executable back to the seeds.
 type Lineage struct {
-	SeedBytes   int64        `json:"seed_bytes"`
-	OpaqueBytes int64        `json:"opaque_bytes"` // machine code that nothing traced explains
 	Executables int          `json:"executables"`
-	Untraced    int          `json:"untraced"`
+	OpaqueBytes int64        `json:"opaque_bytes"` // machine code that nothing traced explains
 	Report      store.Digest `json:"report,omitempty"`
+	SeedBytes   int64        `json:"seed_bytes"`
+	Untraced    int          `json:"untraced"`
 }
 
 // Complete says whether everything leads back to the seeds. A result without
@@ -92,24 +92,24 @@ func (l *Lineage) Complete() bool { return l != nil && l.OpaqueBytes == 0 && l.U
 
 // Failure says why an outcome is not built.
 type Failure struct {
-	Stage      string `json:"stage,omitempty"` // "" if no stage was running
 	Class      string `json:"class,omitempty"`
 	ExitStatus int    `json:"exit_status,omitzero"`
-	Log        string `json:"log,omitempty"` // the end of it, at most 64 KiB
+	Log        string `json:"log,omitempty"`   // the end of it, at most 64 KiB
+	Stage      string `json:"stage,omitempty"` // "" if no stage was running
 }
 
 // Environment is what the operator says about its machine. Diversity is
 // counted over these claims; nobody can check them.
 type Environment struct {
-	Rebuild       string       `json:"rebuild,omitempty"` // version
-	RebuildDigest store.Digest `json:"rebuild_digest,omitempty"`
+	CPUVendor     string       `json:"cpu_vendor,omitempty"`
 	Engine        string       `json:"engine,omitempty"`
 	EngineVersion string       `json:"engine_version,omitempty"`
+	Filesystem    string       `json:"filesystem,omitempty"`
+	Kernel        string       `json:"kernel,omitempty"`
+	Rebuild       string       `json:"rebuild,omitempty"` // version
+	RebuildDigest store.Digest `json:"rebuild_digest,omitempty"`
 	Runtime       string       `json:"runtime,omitempty"`
 	RuntimeDigest store.Digest `json:"runtime_digest,omitempty"`
-	Kernel        string       `json:"kernel,omitempty"`
-	CPUVendor     string       `json:"cpu_vendor,omitempty"`
-	Filesystem    string       `json:"filesystem,omitempty"`
 }
 
 // environmentFields are the names that diversity can count over without a
@@ -224,8 +224,6 @@ func (r *Result) subjects(p *Plan) []Subject {
 	return subjects
 }
 
-var nonceGrammar = regexp.MustCompile(`^[0-9a-f]{64}$`)
-
 // check refuses a result that formats.md 5 refuses, as far as the subjects
 // and the key are not concerned. Errors are SEMANTIC or STRUCTURE.
 func (r *Result) check(p *planIndex) error {
@@ -260,7 +258,7 @@ func (r *Result) checkFields() error {
 	if err := names.Check(r.Operator); err != nil {
 		return within(err, "operator")
 	}
-	if !nonceGrammar.MatchString(r.Nonce) {
+	if len(r.Nonce) != 64 || strings.Trim(r.Nonce, "0123456789abcdef") != "" {
 		return fault.New(fault.Structure, "nonce is not 64 lower-case hex digits")
 	}
 	switch r.Outcome {
@@ -279,13 +277,11 @@ func (r *Result) checkFields() error {
 			return err
 		}
 	}
-	for what, d := range map[string]store.Digest{
-		"environment.rebuild_digest": r.Environment.RebuildDigest,
-		"environment.runtime_digest": r.Environment.RuntimeDigest,
-	} {
-		if err := checkOptionalDigest(what, d); err != nil {
-			return err
-		}
+	if err := checkOptionalDigest("environment.rebuild_digest", r.Environment.RebuildDigest); err != nil {
+		return err
+	}
+	if err := checkOptionalDigest("environment.runtime_digest", r.Environment.RuntimeDigest); err != nil {
+		return err
 	}
 	return r.checkMeasures()
 }
@@ -309,7 +305,7 @@ func (r *Result) checkMeasures() error {
 }
 
 func (r *Result) checkStages(p *planIndex) error {
-	seen := map[string]bool{}
+	seen := make(map[string]bool, len(r.Stages))
 	for _, s := range r.Stages {
 		if p.stage[s.Name] == nil {
 			return fault.New(fault.Semantic, "stage %q is not in the plan", s.Name)

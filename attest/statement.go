@@ -108,7 +108,7 @@ type signedResult struct {
 func readResult(signed *Signed, operator string) (*signedResult, error) {
 	r := &signedResult{signed: signed}
 	var err error
-	if r.subjects, err = decodeStatement(signed, PredicateResult, document.Result, &r.result); err != nil {
+	if r.subjects, err = decodeResult(signed, &r.result); err != nil {
 		return nil, err
 	}
 	if r.result.Operator != operator {
@@ -117,10 +117,23 @@ func readResult(signed *Signed, operator string) (*signedResult, error) {
 	return r, nil
 }
 
+// decodeResult is [decodeStatement] of a result. Nearly all are in order, which
+// shows when statement and predicate are read as one; of the others, reading
+// them one after the other says what is wrong.
+func decodeResult(signed *Signed, r *Result) ([]Subject, error) {
+	st := statement[*Result]{Predicate: r}
+	if int64(len(signed.payload)) <= document.Result.MaxBytes && document.DecodeStrict("", signed.payload, &st) == nil &&
+		st.Type == StatementType && st.PredicateType == PredicateResult && document.Result.CheckVersion("", r.SchemaVersion) == nil {
+		return st.Subject, nil
+	}
+	*r = Result{}
+	return decodeStatement(signed, PredicateResult, document.Result, r)
+}
+
 // openResult judges a signed result against a plan. Whether it counts for
 // anything is not judged here.
 func openResult(r *signedResult, p *planIndex) (*verifiedResult, error) {
-	v := &verifiedResult{result: r.result, digest: r.signed.Digest(), by: r.signed.by[0], stage: map[string]*StageResult{}}
+	v := &verifiedResult{result: r.result, digest: r.signed.Digest(), by: r.signed.by[0], stage: make(map[string]*StageResult, len(r.result.Stages))}
 	if err := v.result.check(p); err != nil {
 		return nil, err
 	}

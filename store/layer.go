@@ -189,6 +189,10 @@ type chunk struct {
 	left sync.WaitGroup // hashers that still read buf
 }
 
+// chunks are those that no layer needs at the moment: most layers are smaller
+// than one.
+var chunks = sync.Pool{New: func() any { return &chunk{buf: make([]byte, 0, chunkSize+8*blockSize)} }}
+
 // segment is the part buf[from:to] of a chunk that is content of e; last says
 // that e ends here.
 type segment struct {
@@ -264,7 +268,9 @@ func (p *pipe) room() *chunk {
 
 func (p *pipe) recycled() *chunk {
 	if len(p.flying) < chunksFlying {
-		return &chunk{buf: make([]byte, 0, chunkSize+8*blockSize)}
+		c := chunks.Get().(*chunk)
+		c.buf, c.segs = c.buf[:0], c.segs[:0]
+		return c
 	}
 	c := p.flying[0]
 	p.flying = append(p.flying[:0], p.flying[1:]...)
@@ -330,6 +336,10 @@ func (p *pipe) finish() (Digest, int64) {
 	close(p.layer)
 	close(p.content)
 	p.wg.Wait()
+	for _, c := range p.flying {
+		clear(c.segs) // they point into a tree
+		chunks.Put(c)
+	}
 	return DigestOfSum(p.sum.Sum(nil)), p.size
 }
 

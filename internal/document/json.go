@@ -30,6 +30,9 @@ import (
 func Encode(v any) ([]byte, error) {
 	value, err := marshal(v)
 	if err == nil {
+		if _, unsorted := scanCanonical(value); unsorted == nil {
+			return value, nil
+		}
 		err = value.Canonicalize()
 	}
 	if err == nil {
