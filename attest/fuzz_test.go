@@ -2,10 +2,12 @@ package attest_test
 
 import (
 	"bytes"
+	"encoding/base64"
 	"testing"
 
 	"rebuild/attest"
 	"rebuild/attest/attesttest"
+	"rebuild/internal/document"
 	"rebuild/store"
 )
 
@@ -18,6 +20,9 @@ func FuzzEnvelope(f *testing.F) {
 	f.Add(w.Honest().Bundle.Release)
 	f.Fuzz(func(t *testing.T, in []byte) {
 		e, err := attest.ParseEnvelope("e", in)
+		if (err == nil) != soundEnvelope(in) {
+			t.Fatalf("%s: %v", in, err)
+		}
 		if err != nil {
 			return
 		}
@@ -30,6 +35,31 @@ func FuzzEnvelope(f *testing.F) {
 			t.Fatalf("%s became %s, %v", in, out, err)
 		}
 	})
+}
+
+// soundEnvelope is [attest.ParseEnvelope] by a decoder alone.
+func soundEnvelope(in []byte) bool {
+	var e struct {
+		Payload     string `json:"payload"`
+		PayloadType string `json:"payloadType"`
+		Signatures  []struct {
+			KeyID string `json:"keyid,omitempty"`
+			Sig   string `json:"sig"`
+		} `json:"signatures"`
+	}
+	if document.DecodeStrict("e", in, &e) != nil || e.PayloadType != attest.PayloadType || len(e.Signatures) == 0 || len(e.Signatures) > attest.MaxSignatures || len(in) > attest.MaxEnvelope {
+		return false
+	}
+	written := func(s string, sizes ...int) bool {
+		raw, err := base64.StdEncoding.DecodeString(s)
+		return err == nil && base64.StdEncoding.EncodeToString(raw) == s && (len(sizes) == 0 || len(raw) == sizes[0])
+	}
+	for _, s := range e.Signatures {
+		if !written(s.Sig, 64) {
+			return false
+		}
+	}
+	return written(e.Payload)
 }
 
 func FuzzResult(f *testing.F) {
@@ -52,7 +82,7 @@ func FuzzResult(f *testing.F) {
 		}
 		// A good result can be made again from what it says.
 		again, err := attest.NewResultStatement(w.Plan, *v)
-		if err != nil || len(again) != len(payload) {
+		if err != nil || !bytes.Equal(again, payload) {
 			t.Fatalf("%s became %s, %v", payload, again, err)
 		}
 	})
