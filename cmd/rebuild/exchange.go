@@ -219,6 +219,7 @@ func checkTotal(root *os.Root, files []string, folder string) error {
 // statementFiles lists the envelopes in a plan folder, and stops at the first
 // that is too many.
 func statementFiles(root *os.Root, folder string) ([]string, error) {
+	defer sparingly()()
 	operators, err := listFolders(root, ".", folder)
 	if err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"syscall"
 
 	"rebuild/internal/durable"
@@ -121,6 +122,14 @@ func spool(from io.Reader, limit int64) (*largeInput, error) {
 		return nil, unwritable("TMPDIR", err)
 	}
 	return &largeInput{f, n}, nil
+}
+
+// sparingly makes the garbage collector run more often until what it returns
+// is called: as long as nobody who is trusted has signed what is read, memory
+// counts for more than time.
+func sparingly() (end func()) {
+	before := debug.SetGCPercent(40)
+	return func() { debug.SetGCPercent(before) }
 }
 
 // openFolder opens a directory that everything is then resolved in. Anything

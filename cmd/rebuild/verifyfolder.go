@@ -43,6 +43,7 @@ func isFolder(path string) bool {
 // its release must be signed as the policy wants.
 func readBundle(policy *attest.Policy, file string, in *largeInput) (*attest.Bundle, error) {
 	if in.size > smallBundle {
+		defer sparingly()()
 		return attest.ReadBundle(file, in, in.size, func(release []byte) error { return admit(policy, release) })
 	}
 	data := make([]byte, in.size)
