@@ -54,6 +54,11 @@ func decodeStatement(s *Signed, predicateType string, kind document.Kind, predic
 	if int64(len(s.payload)) > kind.MaxBytes {
 		return nil, fault.New(fault.Parse, "%d bytes, at most %d are allowed", len(s.payload), kind.MaxBytes).At(file, 0)
 	}
+	if r, ok := predicate.(*Result); ok {
+		if st := decodeAtOnce(s.payload, r); st != nil {
+			return st.Subject, nil
+		}
+	}
 	var st statement[jsontext.Value]
 	if err := document.DecodeStrict(file, s.payload, &st); err != nil {
 		return nil, err
@@ -68,6 +73,19 @@ func decodeStatement(s *Signed, predicateType string, kind document.Kind, predic
 		return nil, err
 	}
 	return st.Subject, nil
+}
+
+// decodeAtOnce reads a result's statement and predicate as one, which nearly all
+// are in order for. It returns nil for the others: reading them one after the
+// other says what is wrong first.
+func decodeAtOnce(payload []byte, r *Result) *statement[*Result] {
+	st := &statement[*Result]{Predicate: r}
+	if document.DecodeStrict("", payload, st) != nil || st.Type != StatementType || st.PredicateType != PredicateResult ||
+		document.Result.CheckVersion("", r.SchemaVersion) != nil {
+		*r = Result{}
+		return nil
+	}
+	return st
 }
 
 // checkSubjects refuses any subjects but want, in that order.
@@ -108,26 +126,13 @@ type signedResult struct {
 func readResult(signed *Signed, operator string) (*signedResult, error) {
 	r := &signedResult{signed: signed}
 	var err error
-	if r.subjects, err = decodeResult(signed, &r.result); err != nil {
+	if r.subjects, err = decodeStatement(signed, PredicateResult, document.Result, &r.result); err != nil {
 		return nil, err
 	}
 	if r.result.Operator != operator {
 		return nil, fault.New(fault.Semantic, "operator %q is named but the key belongs to %q", r.result.Operator, operator)
 	}
 	return r, nil
-}
-
-// decodeResult is [decodeStatement] of a result. Nearly all are in order, which
-// shows when statement and predicate are read as one; of the others, reading
-// them one after the other says what is wrong.
-func decodeResult(signed *Signed, r *Result) ([]Subject, error) {
-	st := statement[*Result]{Predicate: r}
-	if int64(len(signed.payload)) <= document.Result.MaxBytes && document.DecodeStrict("", signed.payload, &st) == nil &&
-		st.Type == StatementType && st.PredicateType == PredicateResult && document.Result.CheckVersion("", r.SchemaVersion) == nil {
-		return st.Subject, nil
-	}
-	*r = Result{}
-	return decodeStatement(signed, PredicateResult, document.Result, r)
 }
 
 // openResult judges a signed result against a plan. Whether it counts for
