@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -21,7 +22,8 @@ import (
 
 // The claims about judging: 1,000 releases with evidence of 5 operators each in
 // 2 s and 64 MiB, each attestation in them at a fiftieth of what cosign takes
-// for one, and 10^5 statements in 5 s.
+// for one, and 10^5 statements in 5 s. All are of time on the clock; processor
+// time is told beside it, for a machine that has other work.
 
 var benchOperators = []string{"east", "north", "south", "up", "west"}
 
@@ -119,14 +121,20 @@ func againstCosign(b *testing.B, w *attesttest.World, each time.Duration) {
 		}
 		best = min(best, time.Since(began))
 	}
-	each /= time.Duration(len(benchOperators)) // a release has as many attestations
-	ratio := float64(best) / float64(each)
-	fmt.Printf("verify: %.2f ms an attestation, cosign verify-blob-attestation %.1f ms an attestation (best of %d): %.0f times\n",
-		float64(each.Microseconds())/1e3, float64(best.Microseconds())/1e3, rounds, ratio)
+	// A release has as many attestations as operators. Its own signatures,
+	// which cosign does not look at, are in its time all the same.
+	attestations := time.Duration(len(benchOperators))
+	ratio := float64(best) / float64(each/attestations)
+	fmt.Printf("verify: %.2f ms an attestation, cosign verify-blob-attestation %.1f ms (best of %d): %.0f times\n",
+		milliseconds(each/attestations), milliseconds(best), rounds, ratio)
+	fmt.Printf("verify: %.2f ms a release, cosign %.1f ms for its %d attestations: %.0f times\n",
+		milliseconds(each), milliseconds(best*attestations), attestations, float64(best*attestations)/float64(each))
 	if ratio < 50 {
 		b.Errorf("%.1f times faster than cosign, 50 times is claimed", ratio)
 	}
 }
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1e3 }
 
 // sigstoreBundle is an envelope in the form that cosign reads, which passes
 // over a signature with a keyid of another making than its own.
@@ -155,17 +163,29 @@ func BenchmarkJudge(b *testing.B) {
 	}
 	statements := make([][]byte, attest.MaxStatements)
 	eachIndex(len(statements), func(i int) { statements[i] = benchStatement(w, benchOperators[i%len(benchOperators)], i) })
-	began := time.Now()
-	v, err := attest.Judge(policy, w.Plan, statements, nil, nil, attesttest.Now)
-	took := time.Since(began)
-	if err == nil {
-		err = v.Err()
+	var took, busy time.Duration = time.Hour, time.Hour
+	for range 3 {
+		before, began := processorTime(b), time.Now()
+		v, err := attest.Judge(policy, w.Plan, statements, nil, nil, attesttest.Now)
+		took, busy = min(took, time.Since(began)), min(busy, processorTime(b)-before)
+		if err == nil {
+			err = v.Err()
+		}
+		if err != nil || len(v.Judged()) != len(statements) {
+			b.Fatalf("%d of %d statements are judged, %v", len(v.Judged()), len(statements), err)
+		}
 	}
-	if err != nil || len(v.Judged()) != len(statements) {
-		b.Fatalf("%d of %d statements are judged, %v", len(v.Judged()), len(statements), err)
-	}
-	fmt.Printf("judge: %d statements in %.2f s\n", len(statements), took.Seconds())
+	fmt.Printf("judge: %d statements in %.2f s (best of 3), %.2f s of processor time\n", len(statements), took.Seconds(), busy.Seconds())
 	if took > 5*time.Second {
 		b.Errorf("%v, 5 s are claimed", took)
 	}
+}
+
+// processorTime is what this process has taken.
+func processorTime(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

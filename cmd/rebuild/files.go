@@ -21,7 +21,7 @@ import (
 // readInput reads what an argument names, "-" for stdin: at most limit bytes.
 func (a *app) readInput(path string, limit int64) ([]byte, error) {
 	if path == "-" {
-		return readAll(a.stdin, path, limit)
+		return readAll(a.stdin, path, limit, 0)
 	}
 	return readBounded(path, limit)
 }
@@ -46,7 +46,7 @@ func readRegular(f *os.File, err error, shown string, limit int64) ([]byte, erro
 		return nil, err
 	}
 	defer in.Close()
-	return readAll(in, shown, limit)
+	return readAll(in, shown, limit, in.size)
 }
 
 func notRegular(shown string) error {
@@ -58,15 +58,17 @@ func tooLarge(shown string, limit int64) error {
 	return fault.New(fault.Parse, "more than %d bytes", limit).At(shown, 0)
 }
 
-func readAll(r io.Reader, shown string, limit int64) ([]byte, error) {
-	data, err := io.ReadAll(io.LimitReader(r, limit+1))
-	if err != nil {
+// readAll reads at most limit bytes, into a buffer that size of them fit into
+// without a copy.
+func readAll(r io.Reader, shown string, limit, size int64) ([]byte, error) {
+	data := bytes.NewBuffer(make([]byte, 0, size+bytes.MinRead))
+	if _, err := data.ReadFrom(io.LimitReader(r, limit+1)); err != nil {
 		return nil, fault.New(fault.Usage, "%s: %w", shown, cause(err))
 	}
-	if int64(len(data)) > limit {
+	if int64(data.Len()) > limit {
 		return nil, tooLarge(shown, limit)
 	}
-	return data, nil
+	return data.Bytes(), nil
 }
 
 // largeInput is read where it lies, at any place of it, so that nobody has to
