@@ -92,6 +92,7 @@ func refuseHostile(t *testing.T, c *command, statuses ...int) {
 	if _, err := fmt.Sscanf(string(read(t, note)), "%d %d", &memory, &took); err != nil {
 		t.Fatal(err)
 	}
+	t.Logf("%d MiB and %v", memory>>10, took)
 	if memory <<= 10; memory > hostileMemory || took > hostileTime {
 		t.Errorf("%v: %d MiB and %v, %d MiB and %v are allowed", c.Args, memory>>20, took, hostileMemory>>20, hostileTime)
 	}
