@@ -1,7 +1,6 @@
 package attest_test
 
 import (
-	"fmt"
 	"strings"
 	"testing"
 
@@ -32,7 +31,7 @@ func TestEnvelopeIsTakenApartWhole(t *testing.T) {
 			if sound := soundEnvelope([]byte(bad)); bad == good || (err == nil) != sound || sound != (name == "no key id") {
 				t.Errorf("%v %s", err, bad)
 			}
-			if err == nil && fmt.Sprintf("%s", e.Bytes()) != bad {
+			if err == nil && string(e.Bytes()) != bad {
 				t.Errorf("it became %s", e.Bytes())
 			}
 		})

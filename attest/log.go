@@ -151,11 +151,11 @@ func chainKind(chain string) (string, error) {
 }
 
 // MaxEvents is the most lines of one chain that are read, and MaxEventsBytes
-// the most bytes: as many commits as statements, and the some 500 bytes of each
-// statement's leaf.
+// the most bytes: more leaves than a bundle has room for the statements of, and
+// few enough to be looked at in little memory.
 const (
-	MaxEvents      = 2*MaxStatements + 1000
-	MaxEventsBytes = MaxBundle
+	MaxEvents      = 100_000
+	MaxEventsBytes = 16 << 20
 )
 
 // atTolerance is how far a leaf may be dated after its checkpoint: the clocks

@@ -468,14 +468,15 @@ func FuzzChain(f *testing.F) {
 	})
 }
 
-// A log can hold the leaves of as many statements as are judged together.
+// A chain can hold the leaf of every statement that a bundle has room for.
 func TestEventsHaveRoomForAllStatements(t *testing.T) {
 	w := loggedWorld(t)
-	e := w.LogStatement(w.Statement("north", nil), "north")
+	statement := w.Statement("north", nil)
+	e := w.LogStatement(statement, "north")
 	e.Seq = 1 << 40
 	leaf, err := e.Encode()
 	must(t, err)
-	if n := attest.MaxStatements * (len(leaf) + 1); n > attest.MaxEventsBytes || attest.MaxStatements > attest.MaxEvents {
-		t.Errorf("%d leaves of %d bytes are %d, %d are read", attest.MaxStatements, len(leaf), n, attest.MaxEventsBytes)
+	if n := attest.MaxBundle / (512 + len(statement)); n*(len(leaf)+1) > attest.MaxEventsBytes || n > attest.MaxEvents {
+		t.Errorf("%d leaves of %d bytes, %d bytes are read", n, len(leaf), attest.MaxEventsBytes)
 	}
 }

@@ -785,8 +785,8 @@ func largeBundles(w *attesttest.World) map[string]vector {
 		"events-large": of("PARSE", "larger than it may be", func(all map[string]vectorFile) {
 			all[plan+"/events.jsonl"] = vectorFile{Type: "f", Text: times(attest.MaxEventsBytes+1, "x")}
 		}),
-		"events-32-mib": of("ok", "a long history is no fault", func(all map[string]vectorFile) {
-			all[plan+"/events.jsonl"] = vectorFile{Type: "f", Text: times(attest.MaxEventsBytes/2, "x")}
+		"events-16-mib": of("ok", "a long history is no fault", func(all map[string]vectorFile) {
+			all[plan+"/events.jsonl"] = vectorFile{Type: "f", Text: times(attest.MaxEventsBytes, "x")}
 		}),
 		"proof-large": of("PARSE", "larger than it may be", func(all map[string]vectorFile) {
 			all[plan+"/head.tlog-proof"] = vectorFile{Type: "f", Text: times(attest.MaxProof+1, "x")}
