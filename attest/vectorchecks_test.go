@@ -246,9 +246,16 @@ func resultChecks(w *attesttest.World) map[string]vector {
 		v.Envelope = shortened(v.Envelope)
 		return v
 	}
+	wordless := signed("STRUCTURE", "failed without a word", edit(honest, func(o object) {
+		p := sub(o, "predicate")
+		p["outcome"], p["failure"] = "build-failed", object{}
+		delete(p, "outputs")
+		o["subject"] = o["subject"].([]any)[:1]
+	}))
 	stranger := predicate("SEMANTIC", "a name that is a path", func(p object) { p["operator"] = "../north" })
 	stranger.Expect, stranger.Operator = "STRUCTURE", "../north"
 	return map[string]vector{
+		"failure-empty":         wordless,
 		"largest":               sized("ok", "as large as a result may be", 1<<20),
 		"too-large":             sized("PARSE", "work without end", 1<<20+1),
 		"operator-path":         stranger,
@@ -596,6 +603,18 @@ func releaseChecks(w *attesttest.World) map[string]vector {
 	said := pack(strings.Replace(attesttest.PackageTOML, "says hi", "says ho", 1), given)
 	none := pack(attesttest.PackageTOML)
 	otherPayload := pack(attesttest.PackageTOML, attest.PayloadInput{Platform: attesttest.Platform, Target: "hello", Tree: otherTree.Tree})
+	reporting := *w
+	reporting.PolicyTOML = strings.Replace(w.PolicyTOML, "groups.main", "dissent = { on = \"report\" }\ngroups.main", 1)
+	against := dissent(w, "west")
+	reported := reporting.Release(append(w.Statements()[:2], against), nil, attesttest.PackageTOML, []string{"r1"}, []string{"r1", "r2"})
+	voice := func(expect, why string, said []byte) vector {
+		v := bundleVector(expect, why, attesttest.Policy(""), reported.Bundle)
+		v.Statements[slices.Index(v.Statements, string(against))] = string(said)
+		return v
+	}
+	respelt := func(expect, why string, spoil func(signature object)) vector {
+		return voice(expect, why, edit(against, func(o object) { spoil(sub(o, "signatures", 0)) }))
+	}
 	badPlan := string(edit(w.PlanJSON, func(o object) { o["targets"] = []any{} }))
 	otherPlatform := string(edit(w.PlanJSON, func(o object) { o["platform"] = "linux/arm64" }))
 	digest := func(envelope []byte) string {
@@ -648,6 +667,14 @@ func releaseChecks(w *attesttest.World) map[string]vector {
 	}
 	moreSigners := func(v vector) vector { needThree(&v); return v }
 	return map[string]vector{
+		"voice-reported":    underPolicy(voice("ok", "a dissent that its policy only reports", against), reporting.PolicyTOML),
+		"voice":             voice("DISSENT", "and this one is blocked by", against),
+		"voice-exchanged":   voice("EVIDENCE_MISMATCH", "signed anew by a stranger it would be a stranger's", w.Sign(mustDecode(w, against), "stranger")),
+		"voice-added":       voice("EVIDENCE_MISMATCH", "a signature more, and it would be refused as malformed", w.Sign(mustDecode(w, against), "west", "stranger")),
+		"voice-keyid":       respelt("EVIDENCE_MISMATCH", "by the hint it would be a stranger's", func(s object) { s["keyid"] = string(attesttest.Key("stranger").Public().ID()) }),
+		"voice-hint":        respelt("DISSENT", "a keyid is only a hint", func(s object) { delete(s, "keyid") }),
+		"voice-wrong":       respelt("EVIDENCE_MISMATCH", "a wrong signature is nobody's", func(s object) { s["sig"] = strangerSig(w, mustDecode(w, against)) }),
+		"voice-not-asked":   policyText(voice("ok", "a policy that does not count the operator", w.Sign(mustDecode(w, against), "stranger")), `"east", "north", "west"`, `"east", "north"`),
 		"name-given":        named(with("ok", "what was asked for", func(*vector) {}), "hello", "0.1.0"),
 		"name-other":        named(with("EVIDENCE_MISMATCH", "another package than was asked for", func(*vector) {}), "hallo", ""),
 		"version-other":     named(with("EVIDENCE_MISMATCH", "another version than was asked for", func(*vector) {}), "", "0.1.1"),

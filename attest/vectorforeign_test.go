@@ -563,11 +563,26 @@ func changeVectors(w *attesttest.World) map[string]vector {
 		return both([]string{"[operators.east]\n", "[operators.east]\nlabels = { jurisdiction = \"" + text + "\" }\n"}, before(diversity))
 	}
 	south := "[operators.south]\n" + key("south", "") + "\n[operators.west]"
+	report := before(`dissent = { on = "report" }`)
+	silenced := []string{main, `groups.main = { need = 2, of = ["east", "north"] }`}
+	second := func(name string) string { // that operator with another key
+		return strings.Replace(key(name, ""), "}]", `}, { key = "`+key64(name+"2")+`" }]`, 1)
+	}
+	west := []string{key("west", ""), second("west")}
+	third := []string{`key = "` + key64("r2") + `" }`, `key = "` + key64("r2") + `" }, { name = "r3", key = "` + key64("r3") + `" }`}
+	beside := func(of string) string { return "groups.other = { need = 1, of = [" + of + "] }\n" }
 	return map[string]vector{
 		"change-need":             of("fewer must agree", nil, []string{"need = 2, of", "need = 1, of"}),
 		"change-need-raised":      of("more must agree", nil, []string{"need = 2, of", "need = 3, of"}),
 		"change-operators":        of("one more may vote", nil, []string{`"west"] }`, `"south", "west"] }`, "[operators.west]", south}),
 		"change-operators-less":   of("one less may vote", nil, []string{main, `groups.main = { need = 2, of = ["east", "north"] }`}),
+		"change-operators-quiet":  of("one less may vote, whose dissent never blocked", report, both(report, silenced)),
+		"change-voice-group":      of("a voice less, and a group that nobody asks for", nil, []string{silenced[0], beside(`"east"`) + silenced[1]}),
+		"change-voice-signer":     of("a voice less, and a signer", third, silenced),
+		"change-voice-key":        of("a key of an operator less, whose dissent is then a stranger's", west, nil),
+		"change-voice-key-quiet":  of("a key less of one whose dissent never blocked", both(report, west), report),
+		"change-voice-key-other":  of("a key less of one who does not count", []string{"[operators.west]", strings.Replace(south, key("south", ""), second("south"), 1)}, []string{"[operators.west]", south}),
+		"change-group-less":       of("one less in a group that nobody asks for", []string{main, beside(`"east", "west"`) + main}, []string{main, beside(`"east"`) + main}),
 		"change-dissent":          of("a dissent no longer blocks", nil, before(`dissent = { on = "report" }`)),
 		"change-dissent-blocks":   of("a dissent blocks", before(`dissent.on = "report"`), before(`dissent.on = "block"`)),
 		"change-failures":         of("a failure no longer blocks", before(`dissent.build_failed = "block"`), nil),
@@ -618,6 +633,8 @@ func changeVectors(w *attesttest.World) map[string]vector {
 		"change-log-newer":   of("newer heads", logAt("36h", 0), logAt("90m", 0)),
 		"change-log-as-old":  of("said, and the default", logAt("", 0), logAt("24h", 0)),
 		"change-log-key":     of("another key", logAt("", 0), []string{"[operators.east]", strings.Replace(attesttest.LogPolicy(0), attesttest.VerifierKey(attesttest.Origin, "log", 1), attesttest.VerifierKey(attesttest.Origin, "other log", 1), 1) + "[operators.east]"}),
+		"change-log-dates":   of("a log, which dates what a key signed before it ended", window(`, not_after = "2027-01-01T00:00:00Z"`), both(window(`, not_after = "2027-01-01T00:00:00Z"`), logAt("", 0))),
+		"change-log-revoked": of("a log, which dates what a key signed before it was revoked", window(`, revoked_from = 7`), both(window(`, revoked_from = 7`), logAt("", 0))),
 		"change-witnesses":   of("fewer witnesses", logAt("", 2, "w1", "w2"), logAt("", 1, "w1", "w2")),
 		"change-witness-new": of("a witness more", logAt("", 1, "w1"), logAt("", 1, "w1", "w2")),
 		"change-witness":     of("a witness less", logAt("", 1, "w1", "w2"), logAt("", 1, "w1")),

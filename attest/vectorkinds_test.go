@@ -688,6 +688,7 @@ func indexVectors(w *attesttest.World) map[string]vector {
 		"config-unknown":   config("STRUCTURE", "never ignored", func(o object) { o["extra"] = "x" }),
 		"config-64-kib":    config("ok", "as large as it may be", func(o object) { o["dl"] = times(64<<10-len(honest["config.json"].Text)-len(`"dl":"",`), "x") }),
 		"config-directory": files("INDEX_FETCH", "no file", func(f map[string]vectorFile) { delete(f, "config.json"); f["config.json/x"] = vectorFile{Text: "x"} }),
+		"pipe":             files("INDEX_FETCH", "to open it would wait for its other end", func(f map[string]vectorFile) { f["he/ll/hello"] = vectorFile{Type: "p", Text: line + "\n"} }),
 		"archive-directory": files("INDEX_FETCH", "no file", func(f map[string]vectorFile) {
 			delete(f, "objects/sha256/"+entry.Cksum)
 			f["objects/sha256/"+entry.Cksum+"/x"] = vectorFile{Text: "x"}

@@ -317,6 +317,8 @@ func proofVectors(w *attesttest.World) map[string]vector {
 		"proof-size-zeros":    size("STRUCTURE", "one spelling", "02"),
 		"proof-size-negative": size("STRUCTURE", "less than nothing", "-2"),
 		"proof-size-large":    size("STRUCTURE", "beyond 64 bits", "99999999999999999999"),
+		"proof-size-most":     size("EVIDENCE_MISMATCH", "2^53 leaves, the most that an event can count, and not this tree", "9007199254740992"),
+		"proof-size-beyond":   size("STRUCTURE", "one more than can be counted", "9007199254740993"),
 		"proof-size-words":    size("STRUCTURE", "no number", "two"),
 		"proof-other-origin":  signed("EVIDENCE_MISMATCH", "another log's", strings.Replace(text, "log\n", "logs\n", 1), log, w1, w2),
 		"proof-extension":     signed("STRUCTURE", "more than the three lines", text+"more\n", log, w1, w2),
@@ -531,6 +533,14 @@ func loggedReleases(w *attesttest.World) map[string]vector {
 		return bundleVector(expect, why, then.PolicyTOML, publish(then, r, r.Payload, all...))
 	}
 	others := dissent(w, "west")
+	before := func(expect, why string, more []byte, by string) vector {
+		l := logged(w)
+		statements := l.Statements()
+		logAll(l, statements, "east", "north", "west")
+		l.LogStatement(more, by)
+		r := l.Release(append(statements, more), nil, attesttest.PackageTOML, []string{"r1"}, []string{"r1", "r2"})
+		return bundleVector(expect, why, l.PolicyTOML, r.Bundle)
+	}
 	all5 := []string{"east", "north", "west", "r1", "r2"}
 	unlogged := func(expect, why string, change func(v *vector)) vector {
 		own := *w
@@ -544,6 +554,8 @@ func loggedReleases(w *attesttest.World) map[string]vector {
 		"log":                  of("ok", "a logged release", same),
 		"log-old-checkpoint":   ended(of("ok", "a day and a second old, which is told", same), "", "2026-06-02T11:00:01Z"),
 		"log-day-checkpoint":   ended(of("ok", "a day old", same), "", "2026-06-02T11:00:00Z"),
+		"log-early-checkpoint": ended(of("ok", "dated more than five minutes later than now, which is told", same), "", "2026-06-01T10:54:59Z"),
+		"log-clocks-differ":    ended(of("ok", "dated five minutes later than now", same), "", "2026-06-01T10:55:00Z"),
 		"log-leaf-left-out":    of("EVIDENCE_MISMATCH", "a statement unsaid", func(_ *attesttest.World, b *attest.Bundle) { set(b, slices.Delete(lines(b), 2, 3)) }),
 		"log-file-left-out":    of("EVIDENCE_MISMATCH", "a statement unsaid", func(_ *attesttest.World, b *attest.Bundle) { b.Builds[0].Statements = b.Builds[0].Statements[1:] }),
 		"log-no-proof":         of("EVIDENCE_MISMATCH", "events that nobody proves", func(_ *attesttest.World, b *attest.Bundle) { b.Builds[0].Proof = nil }),
@@ -610,6 +622,7 @@ func loggedReleases(w *attesttest.World) map[string]vector {
 		"log-unlogged-ended":   unlogged("POLICY_EXPIRED", "without a log nothing says when it was signed", func(v *vector) { *v = ended(*v, `not_after = "2026-06-02T00:00:00Z"`, "2027-01-01T00:00:00Z", all5...) }),
 		"log-late-match":       late("ok", "it needs no new signature", w.Statement("west", nil), "west", false),
 		"log-late-dissent":     late("DISSENT", "it blocks what is signed already", others, "west", false),
+		"log-early-stranger":   before("ok", "a stranger's, that the release does not list, says nothing whatever it claims", w.Sign(mustDecode(w, others), "stranger"), "stranger"),
 		"log-late-hidden":      late("EVIDENCE_MISMATCH", "its file is kept back", others, "west", true),
 		"log-late-stranger":    late("ok", "a stranger's", w.Sign(mustDecode(w, others), "stranger"), "stranger", false),
 		"log-late-exchanged":   late("EVIDENCE_MISMATCH", "signed anew by a stranger", w.Sign(mustDecode(w, others), "stranger"), "west", false),

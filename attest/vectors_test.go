@@ -10,6 +10,7 @@ import (
 	stdjson "encoding/json"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"path"
@@ -96,7 +97,7 @@ type vectorWaiver struct {
 // vectorFile is a file as it stands in a vector. All empty removes that of
 // the base.
 type vectorFile struct {
-	Type   string `json:"type,omitempty"` // f, d, l or h; f if not given
+	Type   string `json:"type,omitempty"` // f, d, l, h or p; f if not given
 	Mode   string `json:"mode,omitempty"` // octal; 0644, or 0755 of d, 0777 of l
 	Text   string `json:"text,omitempty"`
 	Base64 string `json:"base64,omitempty"` // instead of text
@@ -177,6 +178,9 @@ func (v *vector) runPolicy() judgement {
 	p, err := attest.LoadPolicy("policy.toml", []byte(v.Policy))
 	if err != nil {
 		return judged(err)
+	}
+	if v.Now != "" {
+		return judged(p.CheckAt(v.now()))
 	}
 	return judged(nil, string(p.Digest()), strings.Join(p.Operators(), " "))
 }
@@ -411,6 +415,9 @@ func (v *vector) runIndex() judgement {
 	fsys := fstest.MapFS{}
 	for name, f := range v.Files {
 		fsys[name] = &fstest.MapFile{Data: f.data()}
+		if f.Type == "p" {
+			fsys[name].Mode = fs.ModeNamedPipe
+		}
 	}
 	r, err := index.NewReader(fsys, "INDEX")
 	if err != nil {
@@ -973,6 +980,7 @@ var otherDigest = string(store.DigestOf([]byte("something else")))
 
 func policyVectors() map[string]vector {
 	ok := func(why, text string) vector { return vector{Expect: "ok", Why: why, Policy: text} }
+	at := func(v vector, now string) vector { v.Now = now; return v }
 	bad := func(why, from, to string) vector {
 		text := attesttest.Policy("")
 		if !strings.Contains(text, from) {
@@ -1072,6 +1080,8 @@ func policyVectors() map[string]vector {
 		"witnesses-zero":           logged("a check that checks nothing", "need = 1\n", "need = 0\n"),
 		"witnesses-too-many":       logged("nobody could ever cosign", "need = 1\n", "need = 3\n"),
 		"log-key-weak":             with(logged("a key that signs anything", logKey, weakNoteKey(attesttest.Origin)), "KEY_WEAK"),
+		"in-force":                 at(ok("to its last second", attesttest.Policy("")), "2027-06-30T00:00:00Z"),
+		"expired":                  at(with(ok("what nobody answers for any more", attesttest.Policy("")), "POLICY_EXPIRED"), "2027-06-30T00:00:01Z"),
 		"weak-key":                 with(bad("a key that signs anything", key("east"), base64.StdEncoding.EncodeToString(append([]byte{1}, make([]byte, 31)...))), "KEY_WEAK"),
 		"unknown-key":              with(bad("a misspelt key is never ignored", "version = 1", "version = 1\nqourum = \"main\""), "STRUCTURE"),
 		"newer":                    with(bad("a later version may mean something else", "policy@1.0.0", "policy@2.0.0"), "SCHEMA_UNSUPPORTED"),
