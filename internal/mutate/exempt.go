@@ -51,7 +51,11 @@ func parseExemptions(text string) (*exemptions, error) {
 		if len(parts) != 4 {
 			return nil, fmt.Errorf("%s:%d: not FILE FUNCTION KIND SOURCE", exemptFile, i+1)
 		}
-		ex.mutants[[4]string(parts)] = &exemption{line: i + 1}
+		key := [4]string(parts)
+		if ex.mutants[key] != nil {
+			return nil, fmt.Errorf("%s:%d: stands in line %d too", exemptFile, i+1, ex.mutants[key].line)
+		}
+		ex.mutants[key] = &exemption{line: i + 1}
 	}
 	return ex, nil
 }

@@ -90,7 +90,7 @@ func TestExemptions(t *testing.T) {
 	if m.Source = "n < 1"; !ex.covers(m, true) || len(ex.stale(false)) != 1 {
 		t.Errorf("one that was killed: %q", ex.stale(false))
 	}
-	for _, bad := range []string{"a.go H off n < 1", "a.go H off n < 1 | ", "skip a.go | x", "a.go H | x"} {
+	for _, bad := range []string{"a.go H off n < 1", "a.go H off n < 1 | ", "skip a.go | x", "a.go H | x", "a.go H off x | y\na.go H off x | z"} {
 		if _, err := parseExemptions(bad); err == nil {
 			t.Errorf("no error for %q", bad)
 		}
