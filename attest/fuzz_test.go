@@ -3,6 +3,9 @@ package attest_test
 import (
 	"bytes"
 	"encoding/base64"
+	stdjson "encoding/json"
+	"fmt"
+	"strings"
 	"testing"
 
 	"rebuild/attest"
@@ -165,6 +168,53 @@ func FuzzPackage(f *testing.F) {
 		p, err := attest.OpenPackage("a", in)
 		if err == nil && (p.Cksum() != store.DigestOf(in).Hex() || p.Document().Name == "") {
 			t.Fatalf("%+v", p.Document())
+		}
+	})
+}
+
+// What is read of a summary is what any reader of JSON finds in it.
+func FuzzVSA(f *testing.F) {
+	w := attesttest.New(f)
+	honest, err := attest.NewReleaseVSA(w.LoadPolicy(), w.Honest().Bundle, us, attesttest.Now)
+	must(f, err)
+	f.Add(honest)
+	f.Fuzz(func(t *testing.T, payload []byte) {
+		signed, err := attest.Sign(payload, attesttest.Key("north"))
+		if err != nil {
+			return
+		}
+		e, err := attest.ParseEnvelope("e", signed)
+		must(t, err)
+		v, err := attest.OpenVSA(e, us.ID(), attesttest.Key("north").Public())
+		if err != nil {
+			return
+		}
+		var plain map[string]any // whose names are never folded
+		must(t, stdjson.Unmarshal(payload, &plain))
+		p, _ := plain["predicate"].(map[string]any)
+		verifier, _ := p["verifier"].(map[string]any)
+		levels, _ := p["verifiedLevels"].([]any)
+		if verifier["id"] != us.ID() || p["verificationResult"] != v.Result || fmt.Sprint(levels) != fmt.Sprint(v.Levels) {
+			t.Fatalf("read as %+v: %s", v, payload)
+		}
+	})
+}
+
+// An update is of the very bytes that both policies' root keys sign.
+func FuzzPolicyUpdate(f *testing.F) {
+	w := attesttest.New(f)
+	next, err := attest.LoadPolicy("policy.toml", []byte(strings.Replace(attesttest.Policy(""), "version = 1\n", "version = 2\n", 1)))
+	must(f, err)
+	u, err := attest.NewPolicyUpdate(w.LoadPolicy(), next)
+	must(f, err)
+	f.Add(u.Payload())
+	f.Fuzz(func(t *testing.T, payload []byte) {
+		signed, err := attest.Sign(payload, attesttest.Key("root"))
+		if err != nil {
+			return
+		}
+		if _, err := u.Verify(signed); (err == nil) != bytes.Equal(payload, u.Payload()) {
+			t.Fatalf("%v: %s", err, payload)
 		}
 	})
 }
