@@ -312,7 +312,7 @@ func (b *ReleaseBuild) checkListed(policy *Policy, r *Release, v *Verdict) error
 func (b *ReleaseBuild) checkVoices(policy *Policy, listed [][]byte, v *Verdict) error {
 	unheard := map[store.Digest]StatementAccount{}
 	for _, s := range v.statements {
-		if _, lists := slices.BinarySearch(b.Statements, s.Statement); lists && s.Operator == "" { // nobody's signature on it is right
+		if b.lists(s.Statement) && s.Operator == "" { // nobody's signature on it is right
 			unheard[s.Statement] = s
 		}
 	}
