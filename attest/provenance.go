@@ -69,7 +69,7 @@ func NewProvenanceStatement(p *Plan, resultPayload []byte) ([]byte, error) {
 	var r Result
 	digest := store.DigestOf(resultPayload)
 	// The operator describes its own result; there is no signature yet to check.
-	if _, err := decodeStatement(&Signed{payload: resultPayload}, PredicateResult, document.Result, &r); err != nil {
+	if _, err := decodeResult(&Signed{payload: resultPayload}, &r); err != nil {
 		return nil, err
 	}
 	if err := r.check(newPlanIndex(p)); err != nil {

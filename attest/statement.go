@@ -50,15 +50,24 @@ func encodeStatement[P any](limit int64, predicateType string, subjects []Subjec
 // type and returns its subjects. The type binds the meaning of what was
 // signed: a result is no release, whoever signed it.
 func decodeStatement(s *Signed, predicateType string, kind document.Kind, predicate any) ([]Subject, error) {
-	file := "statement " + string(s.Digest())
+	if err := s.checkSize(kind); err != nil {
+		return nil, err
+	}
+	return s.decode(predicateType, kind, predicate)
+}
+
+func (s *Signed) file() string { return "statement " + string(s.Digest()) }
+
+func (s *Signed) checkSize(kind document.Kind) error {
 	if int64(len(s.payload)) > kind.MaxBytes {
-		return nil, fault.New(fault.Parse, "%d bytes, at most %d are allowed", len(s.payload), kind.MaxBytes).At(file, 0)
+		return fault.New(fault.Parse, "%d bytes, at most %d are allowed", len(s.payload), kind.MaxBytes).At(s.file(), 0)
 	}
-	if r, ok := predicate.(*Result); ok {
-		if st := decodeAtOnce(s.payload, r); st != nil {
-			return st.Subject, nil
-		}
-	}
+	return nil
+}
+
+// decode reads the statement and then its predicate.
+func (s *Signed) decode(predicateType string, kind document.Kind, predicate any) ([]Subject, error) {
+	file := s.file()
 	var st statement[jsontext.Value]
 	if err := document.DecodeStrict(file, s.payload, &st); err != nil {
 		return nil, err
@@ -73,6 +82,17 @@ func decodeStatement(s *Signed, predicateType string, kind document.Kind, predic
 		return nil, err
 	}
 	return st.Subject, nil
+}
+
+// decodeResult is decodeStatement for results, of which there are most.
+func decodeResult(s *Signed, r *Result) ([]Subject, error) {
+	if err := s.checkSize(document.Result); err != nil {
+		return nil, err
+	}
+	if st := decodeAtOnce(s.payload, r); st != nil {
+		return st.Subject, nil
+	}
+	return s.decode(PredicateResult, document.Result, r)
 }
 
 // decodeAtOnce reads a result's statement and predicate as one, which nearly all
@@ -126,7 +146,7 @@ type signedResult struct {
 func readResult(signed *Signed, operator string) (*signedResult, error) {
 	r := &signedResult{signed: signed}
 	var err error
-	if r.subjects, err = decodeStatement(signed, PredicateResult, document.Result, &r.result); err != nil {
+	if r.subjects, err = decodeResult(signed, &r.result); err != nil {
 		return nil, err
 	}
 	if r.result.Operator != operator {

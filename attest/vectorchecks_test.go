@@ -318,22 +318,11 @@ func shortened(s string) string {
 }
 
 func verdictChecks(w *attesttest.World) map[string]vector {
-	digest := func(envelope []byte) string {
-		e, err := attest.ParseEnvelope("e", envelope)
-		must(w.T, err)
-		return string(e.Digest())
-	}
+	digest := func(envelope []byte) string { return string(digestOf(w.T, envelope)) }
 	v := func(expect, why string, statements ...[]byte) vector {
-		out := vector{Expect: expect, Why: why, Policy: attesttest.Policy(""), Plan: string(w.PlanJSON)}
-		for _, s := range statements {
-			out.Statements = append(out.Statements, string(s))
-		}
-		return out
+		return verdictVector(w, expect, why, statements...)
 	}
-	policy := func(v vector, extra string) vector {
-		v.Policy = strings.Replace(v.Policy, "groups.main", extra+"\ngroups.main", 1)
-		return v
-	}
+	policy := withPolicy
 	waive := func(v vector, waivers ...vectorWaiver) vector { v.Waivers = waivers; return v }
 	at := func(v vector, now string) vector { v.Now = now; return v }
 	key := func(v vector, of, more string) vector { return policyText(v, key64(of)+`"`, key64(of)+`", `+more) }

@@ -1299,6 +1299,21 @@ func strangerSig(w *attesttest.World, payload []byte) string {
 	return base64.StdEncoding.EncodeToString(raw)
 }
 
+// verdictVector asks the world's policy about the world's plan.
+func verdictVector(w *attesttest.World, expect, why string, statements ...[]byte) vector {
+	v := vector{Expect: expect, Why: why, Policy: attesttest.Policy(""), Plan: string(w.PlanJSON)}
+	for _, s := range statements {
+		v.Statements = append(v.Statements, string(s))
+	}
+	return v
+}
+
+// withPolicy adds a line to a vector's policy.
+func withPolicy(v vector, line string) vector {
+	v.Policy = strings.Replace(v.Policy, "groups.main", line+"\ngroups.main", 1)
+	return v
+}
+
 func verdictVectors(w *attesttest.World) map[string]vector {
 	other := w.Stage("hello", []store.File{{Path: "bin/hello", Mode: 0o755, Data: []byte("another")}})
 	differs := func(r *attest.Result) { r.Stages[1] = other }
@@ -1318,22 +1333,11 @@ func verdictVectors(w *attesttest.World) map[string]vector {
 		r.Stages[0].Origin, r.Stages[0].Manifest, r.Stages[0].Tree = attest.OriginSubstituted, other.Manifest, other.Tree
 		r.Stages[1] = other
 	}
-	digest := func(envelope []byte) string {
-		e, err := attest.ParseEnvelope("e", envelope)
-		must(w.T, err)
-		return string(e.Digest())
-	}
+	digest := func(envelope []byte) string { return string(digestOf(w.T, envelope)) }
 	v := func(expect, why string, statements ...[]byte) vector {
-		out := vector{Expect: expect, Why: why, Policy: attesttest.Policy(""), Plan: string(w.PlanJSON)}
-		for _, s := range statements {
-			out.Statements = append(out.Statements, string(s))
-		}
-		return out
+		return verdictVector(w, expect, why, statements...)
 	}
-	policy := func(v vector, extra string) vector {
-		v.Policy = strings.Replace(v.Policy, "groups.main", extra+"\ngroups.main", 1)
-		return v
-	}
+	policy := withPolicy
 	waive := func(v vector, statements ...[]byte) vector {
 		for _, s := range statements {
 			v.Waive = append(v.Waive, digest(s))
@@ -1505,6 +1509,8 @@ func releaseVectors(w *attesttest.World) map[string]vector {
 	build := func(expect, why string, spoil func(b object)) vector {
 		return predicate(expect, why, func(p object) { spoil(sub(p, "builds", 0)) })
 	}
+	large := signedBy("PARSE", "work without end", bytes.Repeat([]byte("x"), 1<<20+1), "r1", "r2")
+	large.Envelope = shortened(large.Envelope)
 	return map[string]vector{
 		"honest":             with("ok", "the release that the other vectors start from", func(*vector) {}),
 		"owner-not-a-signer": signedBy("ok", "owners and signers may be different people", owned("alice"), "alice", "r1", "r2"),
@@ -1524,6 +1530,7 @@ func releaseVectors(w *attesttest.World) map[string]vector {
 		"owners-empty":        signedBy("SEMANTIC", "someone answers for it", owned(), "r1", "r2"),
 		"result":              signedBy("STRUCTURE", "a result is no release", mustPayload(w, "east"), "r1", "r2"),
 		"payload-garbage":     signedBy("PARSE", "malformed under good signatures", []byte("garbage"), "r1", "r2"),
+		"payload-large":       large,
 		"newer":               predicate("SCHEMA_UNSUPPORTED", "a later version may mean something else", func(p object) { p["schema_version"] = "rebuild.release@2.0.0" }),
 		"logged":              predicate("SEMANTIC", "a log, and no place in it", func(p object) { p["log_origin"] = "example.org/log" }),
 		"unknown-key":         predicate("STRUCTURE", "never ignored", func(p object) { p["extra"] = "x" }),
