@@ -113,6 +113,10 @@ func TestTOMLNamesTheLine(t *testing.T) {
 		"wrong type":       {version + "count = \"a\"\n", fault.Structure, 2},
 		"newer version":    {"text = \"a\"\nschema_version = \"test.note@9.0.0\"\n", fault.SchemaUnsupported, 2},
 		"no version":       {"text = \"a\"\n", fault.Structure, 0},
+		"newer, dated":     {"# new\nschema_version = \"test.note@2.0.0\"\nwhen = 2026-01-01\n", fault.SchemaUnsupported, 2},
+		"newer, floats":    {"a = 1.5\nschema_version = \"test.note@2.0.0\"\n", fault.SchemaUnsupported, 2},
+		"newer, broken":    {"schema_version = \"test.note@2.0.0\"\na = ?\n", fault.SchemaUnsupported, 1},
+		"other, dated":     {"schema_version = \"test.other@2.0.0\"\nwhen = 2026-01-01\n", fault.Parse, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var d noteDoc

@@ -49,26 +49,48 @@ func marshal(v any) (jsontext.Value, error) {
 }
 
 // Decode reads a document of kind k: size limit, UTF-8, version window, then
-// strict parse into v, whose form must be canonical. file is named in errors.
+// strict parse into v, whose form must be canonical. One of an older version
+// in the window is upgraded in memory (see [Upgrade]); the bytes at hand keep
+// their digest and their signatures. file is named in errors.
 func Decode(file string, data []byte, k Kind, v any) error {
-	if err := checkBytes(file, data, k.MaxBytes); err != nil {
+	data, _, err := Upgrade(file, data, k)
+	if err != nil {
 		return err
+	}
+	return decode(file, data, v)
+}
+
+// admit holds a document to size, UTF-8, version window and canonical form, in
+// this order, and returns its schema_version.
+func admit(file string, data []byte, k Kind) (string, error) {
+	if err := checkBytes(file, data, k.MaxBytes); err != nil {
+		return "", err
 	}
 	version, malformed := scanCanonical(data)
 	if malformed != nil || version == "" {
 		// A document of a later version is reported as such, whatever its form.
 		var err error
 		if version, err = peek(data); err != nil {
-			return fault.New(fault.Parse, "%w", err).At(file, 0)
+			return "", fault.New(fault.Parse, "%w", err).At(file, 0)
 		}
 	}
 	if err := k.CheckVersion(file, version); err != nil {
-		return err
+		return "", err
 	}
 	if malformed != nil {
-		return badForm(file, malformed)
+		return "", badForm(file, malformed)
 	}
-	return decode(file, data, v)
+	return version, nil
+}
+
+// SchemaVersion returns what a JSON document says that it is, without judging
+// anything else; "" if it says nothing.
+func SchemaVersion(data []byte) string {
+	version, err := peek(data)
+	if err != nil {
+		return ""
+	}
+	return version
 }
 
 // DecodeStrict reads canonical JSON that is not a whole document of its own,
@@ -95,9 +117,28 @@ func badForm(file string, err error) error {
 // decode reads canonical data into v.
 func decode(file string, data []byte, v any) error {
 	if err := json.Unmarshal(data, v, json.RejectUnknownMembers(true)); err != nil {
-		return fault.New(fault.Structure, "%s", describe(err)).At(file, 0)
+		return structureFault(err).At(file, 0)
 	}
 	return checkComplete(file, data, v)
+}
+
+// structureFault words a decoding error and keeps it, for [WrongType].
+func structureFault(err error) *fault.Error {
+	e := fault.New(fault.Structure, "%s", describe(err))
+	e.Err = err
+	return e
+}
+
+// WrongType returns the JSON pointer of the value that decoding failed at, such
+// as /meta/rebuild_compat, and "" for an error of another kind. Of a key that
+// is known only the type can be wrong. It is for a document that refuses a value
+// with a code of its own.
+func WrongType(err error) string {
+	var semantic *json.SemanticError
+	if !errors.As(err, &semantic) {
+		return ""
+	}
+	return string(semantic.JSONPointer)
 }
 
 // DecodeForeign reads JSON in a format that others define, whose rule is to
@@ -136,9 +177,16 @@ func checkComplete(file string, data []byte, v any) error {
 	for at < min(len(again), len(data)) && again[at] == data[at] {
 		at++
 	}
-	return fault.New(fault.Structure, "after %q a required field is missing or an empty one is given",
-		data[max(0, at-40):at]).At(file, 0)
+	e := fault.New(fault.Structure, "after %q a required field is missing or an empty one is given",
+		data[max(0, at-40):at])
+	e.Err = ErrIncomplete
+	return e.At(file, 0)
 }
+
+// ErrIncomplete is in the chain of the error that [Decode] returns for a
+// document which is sound as far as it goes: v holds what is there. It is for a
+// document whose missing fields have codes of their own.
+var ErrIncomplete = errors.New("incomplete")
 
 func checkBytes(file string, data []byte, limit int64) error {
 	if int64(len(data)) > limit {

@@ -1,6 +1,7 @@
 package document
 
 import (
+	"bytes"
 	"errors"
 	"slices"
 	"strconv"
@@ -53,18 +54,19 @@ func DecodeTOML(file string, data []byte, k Kind, v any) (*Source, error) {
 		return nil, err
 	}
 	s := &Source{File: file, lines: map[string]int{}}
-	if err := s.locate(data); err != nil {
-		return nil, err
-	}
-	var tree map[string]any
-	if err := toml.Unmarshal(data, &tree); err != nil {
-		return nil, tomlFault(file, err)
+	tree, malformed := s.read(data)
+	if malformed != nil {
+		// A document of a later version is reported as such, whatever its form.
+		if version, line := peekTOML(data); strings.HasPrefix(version, k.Name+"@") {
+			if err := k.CheckVersion(file, version); err != nil {
+				return nil, placed(err, file, line)
+			}
+		}
+		return nil, malformed
 	}
 	version, _ := tree["schema_version"].(string)
 	if err := k.CheckVersion(file, version); err != nil {
-		var e *fault.Error
-		errors.As(err, &e)
-		return nil, e.At(file, s.Line("schema_version"))
+		return nil, placed(err, file, s.Line("schema_version"))
 	}
 	image, err := Encode(tree)
 	if err != nil {
@@ -72,7 +74,7 @@ func DecodeTOML(file string, data []byte, k Kind, v any) (*Source, error) {
 	}
 	s.image = image
 	if err := json.Unmarshal(image, v, json.RejectUnknownMembers(true)); err != nil {
-		e := fault.New(fault.Structure, "%s", describe(err)).At(file, 0)
+		e := structureFault(err).At(file, 0)
 		var semantic *json.SemanticError
 		if errors.As(err, &semantic) {
 			e.Line = s.nearest(string(semantic.JSONPointer))
@@ -83,6 +85,50 @@ func DecodeTOML(file string, data []byte, k Kind, v any) (*Source, error) {
 		return nil, e
 	}
 	return s, nil
+}
+
+// placed puts a refusal of a version at its line.
+func placed(err error, file string, line int) error {
+	var e *fault.Error
+	errors.As(err, &e)
+	return e.At(file, line)
+}
+
+// read returns what the text says, once its lines are found and it holds
+// nothing that no document of ours has.
+func (s *Source) read(data []byte) (tree map[string]any, err error) {
+	if err := s.locate(data); err != nil {
+		return nil, err
+	}
+	if err := toml.Unmarshal(data, &tree); err != nil {
+		return nil, tomlFault(s.File, err)
+	}
+	return tree, nil
+}
+
+// maxPeek is how far into a malformed text its version is looked for.
+const maxPeek = 4 << 10
+
+// peekTOML returns the schema_version of a text, and its line, from the keys
+// before its first table and before anything that can't be parsed; "" if it is
+// not there.
+func peekTOML(data []byte) (version string, line int) {
+	data = data[:min(len(data), maxPeek)]
+	p := &unstable.Parser{}
+	p.Reset(data)
+	for p.NextExpression() {
+		e := p.Expression()
+		if e.Kind != unstable.KeyValue {
+			return "", 0
+		}
+		key := e.Key()
+		if !key.Next() || string(key.Node().Data) != "schema_version" || !key.IsLast() || e.Value().Kind != unstable.String {
+			continue
+		}
+		at := key.Node().Raw.Offset
+		return string(e.Value().Data), 1 + bytes.Count(data[:at], []byte("\n"))
+	}
+	return "", 0
 }
 
 func (s *Source) nearest(pointer string) int {
@@ -256,4 +302,36 @@ func pointer(path []any) string {
 		}
 	}
 	return b.String()
+}
+
+// EncodeTOML writes a document as text that [DecodeTOML] reads: tables, arrays
+// as []any, texts, integers as int64 and booleans.
+func EncodeTOML(tree map[string]any) ([]byte, error) {
+	text, err := toml.Marshal(tree)
+	if err != nil {
+		return nil, fault.New(fault.Internal, "encoding TOML: %w", err)
+	}
+	return text, nil
+}
+
+// CheckTOML says whether a hand-written document can be read as k, without
+// judging its structure: size, UTF-8, TOML 1.0, version window.
+func CheckTOML(file string, data []byte, k Kind) error {
+	var any map[string]any
+	_, err := DecodeTOML(file, data, k, &any)
+	return err
+}
+
+// PeekTOML reads those keys of a text into v that v has, whatever else it
+// says. It is for finding further documents and judges nothing.
+func PeekTOML(data []byte, v any) error {
+	var tree map[string]any
+	if err := toml.Unmarshal(data, &tree); err != nil {
+		return err
+	}
+	image, err := Encode(tree)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(image, v)
 }

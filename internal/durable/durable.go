@@ -31,6 +31,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 )
 
@@ -71,6 +72,25 @@ func WriteFile(fsys FS, path string, data []byte) error {
 		return err
 	}
 	return w.Commit(path)
+}
+
+// Sweep removes the temporary files in dir, not below it, that killed writers
+// have left.
+func Sweep(fsys FS, dir string) error {
+	held, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range held {
+		name := filepath.Join(dir, e.Name())
+		if !strings.HasPrefix(e.Name(), TempPrefix) || !e.Type().IsRegular() || !Abandoned(name) {
+			continue
+		}
+		if err := fsys.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 // Writer is one file on its way. It is for one goroutine. Every Writer ends

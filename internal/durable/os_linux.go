@@ -55,7 +55,7 @@ func (OS) SyncDir(dir string) error {
 // excludes only exclusive ones. The kernel releases the lock of a process
 // that dies.
 func Lock(path string, exclusive bool) (unlock func(), err error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW, 0o644)
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +73,7 @@ func Lock(path string, exclusive bool) (unlock func(), err error) {
 // Abandoned reports whether the temporary file path belongs to no living
 // writer on this machine.
 func Abandoned(path string) bool {
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	f, err := os.OpenFile(path, os.O_RDWR|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return false
 	}

@@ -53,24 +53,45 @@ const (
 	QuorumPending Code = "QUORUM_PENDING"
 	Dissent       Code = "DISSENT"
 
-	Stale       Code = "STALE"
-	Unwitnessed Code = "UNWITNESSED"
-	Rollback    Code = "ROLLBACK"
+	Rollback     Code = "ROLLBACK"
+	Fork         Code = "FORK"
+	Stale        Code = "STALE"
+	ViewMismatch Code = "VIEW_MISMATCH"
+	Unyanked     Code = "UNYANKED"
+	Unwitnessed  Code = "UNWITNESSED"
 
 	NotDeterministic Code = "NOT_DETERMINISTIC"
 	StageFailed      Code = "STAGE_FAILED"
 	PolicyDenied     Code = "POLICY_DENIED"
 
+	SemverBreaking Code = "SEMVER_BREAKING"
+	Inconclusive   Code = "INCONCLUSIVE"
+
 	LockDrift   Code = "LOCK_DRIFT"
 	LockMissing Code = "LOCK_MISSING"
+	YankedDep   Code = "YANKED_DEP"
+	AdvisedDep  Code = "ADVISED_DEP"
 
 	SchemaUnsupported Code = "SCHEMA_UNSUPPORTED"
+	MigrationFailed   Code = "MIGRATION_FAILED"
 	Parse             Code = "PARSE"
 	Structure         Code = "STRUCTURE"
 	Semantic          Code = "SEMANTIC"
 
-	AlreadyPublished Code = "ALREADY_PUBLISHED"
-	PkgMetadata      Code = "PKG_METADATA_REQUIRED"
+	AlreadyPublished       Code = "ALREADY_PUBLISHED"
+	PkgDescriptionRequired Code = "PKG_DESCRIPTION_REQUIRED"
+	PkgDocsRequired        Code = "PKG_DOCS_REQUIRED"
+	PkgLicenseRequired     Code = "PKG_LICENSE_REQUIRED"
+	PkgLicenseNotSPDX      Code = "PKG_LICENSE_NOT_SPDX"
+	PkgCompatRequired      Code = "PKG_COMPAT_REQUIRED"
+	PkgCompatNotString     Code = "PKG_COMPAT_NOT_STRING"
+	PkgCompatInvalid       Code = "PKG_COMPAT_INVALID"
+	PkgCompatExcludes      Code = "PKG_COMPAT_EXCLUDES"
+
+	PinMismatch Code = "PIN_MISMATCH"
+	DepMissing  Code = "DEP_MISSING"
+	Depth       Code = "DEPTH"
+	Cycle       Code = "CYCLE"
 
 	PolicyInvalid     Code = "POLICY_INVALID"
 	PolicyExpired     Code = "POLICY_EXPIRED"
@@ -86,11 +107,15 @@ var exits = map[Code]int{
 	SignatureInvalid: 11, SignatureUnsupported: 11, KeyUnknown: 11, KeyExpired: 11, KeyWeak: 11, OwnerChanged: 11,
 	CksumMismatch: 12, TreeMismatch: 12, SnapshotMismatch: 12, EventsMismatch: 12, EvidenceMismatch: 12, SourceMismatch: 12,
 	FileHash: 13, FileMissing: 13, FileExtra: 13,
-	QuorumPending: 14, Rollback: 15, Stale: 15, Unwitnessed: 15, Dissent: 16,
+	QuorumPending: 14, Dissent: 16,
+	Rollback: 15, Fork: 15, Stale: 15, ViewMismatch: 15, Unyanked: 15, Unwitnessed: 15,
 	NotDeterministic: 17, StageFailed: 18, PolicyDenied: 19,
-	LockDrift: 21, LockMissing: 21,
-	SchemaUnsupported: 30, Parse: 31, Structure: 31, Semantic: 31,
-	PkgMetadata: 32, AlreadyPublished: 33,
+	SemverBreaking: 20, Inconclusive: 23,
+	LockDrift: 21, LockMissing: 21, YankedDep: 22, AdvisedDep: 22,
+	SchemaUnsupported: 30, MigrationFailed: 30, Parse: 31, Structure: 31, Semantic: 31,
+	PkgDescriptionRequired: 32, PkgDocsRequired: 32, PkgLicenseRequired: 32, PkgLicenseNotSPDX: 32,
+	PkgCompatRequired: 32, PkgCompatNotString: 32, PkgCompatInvalid: 32, PkgCompatExcludes: 32, AlreadyPublished: 33,
+	PinMismatch: 34, DepMissing: 34, Depth: 34, Cycle: 34,
 	PolicyInvalid: 40, PolicyExpired: 40, LineageUntraced: 41, EngineUnavailable: 50,
 }
 
