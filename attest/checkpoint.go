@@ -93,6 +93,7 @@ type policyLog struct {
 	key       noteKey
 	witnesses []noteKey
 	need      int // of witnesses
+	seen      seen
 }
 
 // checkpoint is a tree head that the log's key signed.
@@ -130,7 +131,7 @@ func (l *policyLog) openProof(proof, leaf []byte) (int64, *checkpoint, error) {
 		return 0, nil, fault.New(fault.Parse, "%d bytes, at most %d are allowed", len(proof), MaxProof).At(ProofFile, 0)
 	}
 	head, signed, _ := bytes.Cut(proof, []byte("\n\n"))
-	c, err := l.openCheckpoint(signed)
+	c, err := l.seen.checkpoint(signed, l.openCheckpoint)
 	if err != nil {
 		return 0, nil, fault.In(err, ProofFile)
 	}

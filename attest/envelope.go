@@ -88,6 +88,25 @@ func Merge(a, b *Envelope) ([]byte, error) {
 
 func (s signature) equal(o signature) bool { return s.keyID == o.keyID && bytes.Equal(s.sig, o.sig) }
 
+// Retain returns an envelope with one signature of each of keys that signed,
+// and no other. KEY_UNKNOWN if none did.
+func (e *Envelope) Retain(keys []PublicKey) ([]byte, error) {
+	ring := newKeyring(keys)
+	kept := &Envelope{payload: e.payload}
+	seen := map[PublicKey]bool{}
+	for _, s := range e.signatures {
+		key, err := s.verify(PAE(PayloadType, e.payload), ring)
+		if err == nil && key != nil && !seen[*key] {
+			seen[*key] = true
+			kept.signatures = append(kept.signatures, signature{key.ID(), s.sig})
+		}
+	}
+	if len(kept.signatures) == 0 {
+		return nil, fault.New(fault.KeyUnknown, "no signature on %s is by a key that counts for it", e.Digest())
+	}
+	return kept.encode()
+}
+
 // sign adds s's signature unless an equal one stands there; ed25519 is
 // deterministic, so signing twice changes nothing.
 func (e *Envelope) sign(s Signer) error {

@@ -218,3 +218,29 @@ func FuzzPolicyUpdate(f *testing.F) {
 		}
 	})
 }
+
+// FuzzYank reads statements that all owners signed: what is taken can be
+// written again as it stands.
+func FuzzYank(f *testing.F) {
+	cksum := store.DigestOf([]byte("an archive")).Hex()
+	owner := attesttest.Key("r1")
+	payload, err := attest.NewYank(attest.Yank{Name: "hello", Version: "0.1.0", Action: attest.ActionAdvise, ID: "ADV-1", Reason: "old", At: "2026-06-01T12:00:00Z"}, cksum)
+	must(f, err)
+	f.Add(payload)
+	f.Fuzz(func(t *testing.T, payload []byte) {
+		raw, err := attest.Sign(payload, owner)
+		must(t, err)
+		e, err := attest.ParseEnvelope("yank", raw)
+		if err != nil {
+			return
+		}
+		y, err := attest.ReadOwnedYank(e, []attest.PublicKey{owner.Public()}, cksum)
+		if err != nil {
+			return
+		}
+		again, err := attest.NewYank(y, cksum)
+		if err != nil || !bytes.Equal(again, payload) {
+			t.Fatalf("%v: %s, again %s", err, payload, again)
+		}
+	})
+}

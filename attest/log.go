@@ -203,6 +203,9 @@ func OpenChain(policy *Policy, plan store.Digest, events, proof []byte) (*Chain,
 		return nil, mismatch("the evidence is logged, and policy %s has no log to verify it by", policy.doc.Name).
 			WithHint("judge by a policy that names the log")
 	}
+	if c := policy.log.seen.chain(policy.digest, plan, events); c != nil {
+		return c.under(policy.log, proof)
+	}
 	lines, err := splitEvents(events)
 	if err != nil {
 		return nil, err
@@ -223,6 +226,28 @@ func OpenChain(policy *Policy, plan store.Digest, events, proof []byte) (*Chain,
 			return nil, err
 		}
 	}
+	if err := c.checkDates(); err != nil {
+		return nil, err
+	}
+	policy.log.seen.keep(c)
+	return c, nil
+}
+
+// under returns a chain that was verified before under the checkpoint of
+// another proof of its last line.
+func (c *Chain) under(l *policyLog, proof []byte) (*Chain, error) {
+	begin := 0
+	if n := len(c.leaves); n > 1 {
+		begin = c.leaves[n-2].end
+	}
+	seq, head, err := l.openProof(proof, c.raw[begin:len(c.raw)-1])
+	if err != nil {
+		return nil, err
+	}
+	if c.Seq() != seq {
+		return nil, mismatch("the proof is of leaf %d, the last line says seq %d", seq, c.Seq()).At(EventsFile, len(c.leaves))
+	}
+	c.head = *head
 	return c, c.checkDates()
 }
 

@@ -3,12 +3,14 @@ package attest
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"slices"
 	"strings"
+	"unicode"
 
 	"rebuild/internal/document"
 	"rebuild/internal/fault"
@@ -46,31 +48,76 @@ type PackageMeta struct {
 	RebuildCompat string `json:"rebuild_compat"` // range of rebuild versions
 }
 
-// LoadPackage reads package.toml and returns the document and its image. A
-// missing text is PKG_METADATA_REQUIRED, a malformed name or version
-// STRUCTURE.
+// LoadPackage reads package.toml and returns the document and its image. What
+// must be said and is not has a code of its own, PKG_..._REQUIRED; a malformed
+// name, version or range of a dependency is STRUCTURE.
 func LoadPackage(file string, data []byte) (*PackageDocument, []byte, error) {
 	var d PackageDocument
 	src, err := document.DecodeTOML(file, data, document.Package, &d)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, notText(err)
 	}
 	if err := d.validate(); err != nil {
 		return nil, nil, fault.In(err, file)
 	}
+	// The image of an empty list would be no document: it says nothing.
+	for name, empty := range map[string]bool{"depends": d.Depends != nil && len(d.Depends) == 0, "modules": d.Modules != nil && len(d.Modules) == 0} {
+		if empty {
+			return nil, nil, fault.New(fault.Structure, "%s is empty", name).At(file, 0).WithHint("leave it out, or name something")
+		}
+	}
 	return &d, src.Image(), nil
 }
 
-// DecodePackage reads rebuild.package.json.
+// DecodePackage reads rebuild.package.json, with the errors of [LoadPackage].
 func DecodePackage(file string, data []byte) (*PackageDocument, error) {
 	var d PackageDocument
-	if err := document.Decode(file, data, document.Package, &d); err != nil {
-		return nil, err
+	if err := document.Decode(file, data, document.Package, &d); errors.Is(err, document.ErrIncomplete) {
+		return nil, cmp.Or(fault.In(d.checkTexts(), file), err)
+	} else if err != nil {
+		return nil, notText(err)
 	}
 	if err := d.validate(); err != nil {
 		return nil, fault.In(err, file)
 	}
 	return &d, nil
+}
+
+// required are the texts that a package must have, and how their absence is
+// called (requirements A1 to A4).
+var required = []struct {
+	key, pointer string
+	code, typed  fault.Code
+	text         func(*PackageDocument) string
+}{
+	{"description", "/description", fault.PkgDescriptionRequired, fault.PkgDescriptionRequired, func(d *PackageDocument) string { return d.Description }},
+	{"docs", "/docs", fault.PkgDocsRequired, fault.PkgDocsRequired, func(d *PackageDocument) string { return d.Docs }},
+	{"license", "/license", fault.PkgLicenseRequired, fault.PkgLicenseRequired, func(d *PackageDocument) string { return d.License }},
+	{"meta.rebuild_compat", "/meta/rebuild_compat", fault.PkgCompatRequired, fault.PkgCompatNotString, func(d *PackageDocument) string { return d.Meta.RebuildCompat }},
+}
+
+// notText gives a required text that is a number or a list its own code. Any
+// other error it returns as it is.
+func notText(err error) error {
+	at := document.WrongType(err)
+	for _, r := range required {
+		if r.pointer == at {
+			var from *fault.Error
+			errors.As(err, &from)
+			return fault.New(r.typed, "%s is not a string", r.key).At(from.File, from.Line).WithHint("write %s as a string", r.key)
+		}
+	}
+	return err
+}
+
+// checkTexts refuses a package without one of its texts.
+func (d *PackageDocument) checkTexts() error {
+	for _, r := range required {
+		if strings.TrimSpace(r.text(d)) == "" {
+			return fault.New(r.code, "%s is missing or empty", r.key).WithHint("add %s to package.toml", r.key)
+		}
+	}
+	return nil
 }
 
 func (d *PackageDocument) validate() error {
@@ -80,21 +127,31 @@ func (d *PackageDocument) validate() error {
 	if err := names.Version(d.Version); err != nil {
 		return within(err, "version")
 	}
-	for _, required := range []struct{ key, text string }{
-		{"description", d.Description}, {"docs", d.Docs}, {"license", d.License}, {"meta.rebuild_compat", d.Meta.RebuildCompat},
-	} {
-		if strings.TrimSpace(required.text) == "" {
-			return fault.New(fault.PkgMetadata, "%s is missing or empty", required.key).
-				WithHint("add %s to package.toml", required.key)
-		}
+	if err := d.checkTexts(); err != nil {
+		return err
+	}
+	if _, err := names.ParseRange(d.Meta.RebuildCompat); err != nil {
+		return fault.New(fault.PkgCompatInvalid, "meta.rebuild_compat: %w", err).WithHint(`write a range of versions such as rebuild_compat = ">=1.0.0, <2.0.0"`)
 	}
 	for _, name := range slices.Sorted(maps.Keys(d.Depends)) {
 		if err := names.Package(name); err != nil {
 			return within(err, "depends")
 		}
-		if strings.TrimSpace(d.Depends[name]) == "" {
-			return fault.New(fault.Semantic, "depends: %s has no version range", name)
+		if _, err := names.ParseRange(d.Depends[name]); err != nil {
+			return within(err, "depends: "+name)
 		}
+	}
+	return nil
+}
+
+// CheckCompat says whether the package may be built and published by a version
+// of rebuild: PKG_COMPAT_EXCLUDES if meta.rebuild_compat leaves it out. Nobody
+// asks when an old package is verified, which must work with every version.
+func (d *PackageDocument) CheckCompat(rebuild string) error {
+	in, err := names.ParseRange(d.Meta.RebuildCompat)
+	if err != nil || !in.Has(rebuild) {
+		return fault.New(fault.PkgCompatExcludes, "meta.rebuild_compat %q excludes this version of rebuild, %s", d.Meta.RebuildCompat, rebuild).
+			WithHint("use a version in the range, or widen it")
 	}
 	return nil
 }
@@ -161,8 +218,28 @@ func (p *Package) Payloads() []Payload { return slices.Clone(p.files.Payloads) }
 // releases write it.
 func (p *Package) Cksum() string { return p.cksum.Hex() }
 
+// Verified says whether the package has an inventory, which its content was
+// compared with. One without was never verified between build and publication.
+func (p *Package) Verified() bool { return p.metadata[FilesFile] != nil }
+
+// Files returns the inventory, empty unless [Package.Verified].
+func (p *Package) Files() FilesDocument { return p.files }
+
+// MetadataFile returns rebuild.package.json, rebuild.files.json or
+// rebuild.exports.json as it is in the package, nil without.
+func (p *Package) MetadataFile(name string) []byte { return slices.Clone(p.metadata[name]) }
+
 // Archive returns the archive's bytes, which the caller must not change.
 func (p *Package) Archive() []byte { return p.archive }
+
+// Metadata returns the package's own documents by their digests.
+func (p *Package) Metadata() map[store.Digest][]byte {
+	out := map[store.Digest][]byte{}
+	for name, raw := range p.metadata {
+		out[p.digests[name]] = raw
+	}
+	return out
+}
 
 // PayloadInput is a voted tree on its way into a package.
 type PayloadInput struct {
@@ -181,9 +258,9 @@ func Pack(image []byte, payloads []PayloadInput, epoch int64) (*Package, error) 
 		return nil, err
 	}
 	files := []store.File{{Path: PackageFile, Mode: 0o644, Data: image}}
-	doc := FilesDocument{SchemaVersion: document.Files.ID(), SourceDateEpoch: epoch}
+	var listed []Payload
 	for _, in := range payloads {
-		doc.Payloads = append(doc.Payloads, Payload{in.Platform, in.Target, in.Path, in.Tree})
+		listed = append(listed, Payload{in.Platform, in.Target, in.Path, in.Tree})
 		if in.Path == "" {
 			continue
 		}
@@ -199,14 +276,7 @@ func Pack(image []byte, payloads []PayloadInput, epoch int64) (*Package, error) 
 			files = append(files, f)
 		}
 	}
-	slices.SortFunc(doc.Payloads, comparePayloads)
-	tree, err := store.TreeOf(files)
-	if err != nil {
-		return nil, err
-	}
-	doc.Hash, doc.Files = tree.Digest(), inventory(tree)
-	doc.TotalFiles = totalFiles(doc.Files)
-	raw, err := document.Encode(doc)
+	raw, err := NewFiles(files, listed, epoch)
 	if err != nil {
 		return nil, err
 	}
@@ -218,11 +288,37 @@ func Pack(image []byte, payloads []PayloadInput, epoch int64) (*Package, error) 
 	return OpenPackage("the new archive", out.Bytes())
 }
 
+// NewFiles returns rebuild.files.json for the other files of a package, whose
+// archive will be of that source_date_epoch.
+func NewFiles(files []store.File, payloads []Payload, epoch int64) ([]byte, error) {
+	tree, err := store.TreeOf(files)
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(payloads, comparePayloads)
+	doc := FilesDocument{
+		SchemaVersion: document.Files.ID(), SourceDateEpoch: epoch, Payloads: payloads, Hash: tree.Digest(), Files: Inventory(tree),
+	}
+	doc.TotalFiles = totalFiles(doc.Files)
+	return document.Encode(doc)
+}
+
+// DecodeFiles reads rebuild.files.json, which alone says nothing of what is
+// there; [OpenPackage] compares.
+func DecodeFiles(file string, data []byte) (*FilesDocument, error) {
+	var d FilesDocument
+	if err := document.Decode(file, data, document.Files, &d); err != nil {
+		return nil, err
+	}
+	return &d, nil
+}
+
 func comparePayloads(a, b Payload) int {
 	return strings.Compare(a.Platform+" "+a.Target, b.Platform+" "+b.Target)
 }
 
-func inventory(tree *store.Tree) []FileEntry {
+// Inventory lists a tree as rebuild.files.json does, without that file itself.
+func Inventory(tree *store.Tree) []FileEntry {
 	var out []FileEntry
 	for e := range tree.Entries() {
 		if e.Path != FilesFile {
@@ -311,12 +407,50 @@ func isXattr(key string) bool { return strings.HasPrefix(key, "SCHILY.xattr.") }
 // FILE_MISSING, FILE_EXTRA, each naming every file), and the payload trees
 // (TREE_MISMATCH). Whether anyone voted for those is not judged here.
 func OpenPackage(file string, archive []byte) (*Package, error) {
+	p, files, err := readPackage(file, archive)
+	if err != nil {
+		return nil, err
+	}
+	if p.metadata[FilesFile] == nil {
+		return nil, fault.New(fault.FileMissing, "the package has no file %s", FilesFile).At(file, 0).
+			WithHint("build it with rebuild pkg build --include-manifest")
+	}
+	if err := p.checkListed(file, files); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// BareEpoch is the source_date_epoch of a package without an inventory.
+const BareEpoch = 1
+
+// OpenArchive is [OpenPackage] for an author's package, which may have no
+// inventory: then the form of the archive and the metadata alone are checked,
+// and [Package.Verified] says so. A release always has one.
+func OpenArchive(file string, archive []byte) (*Package, error) {
+	p, files, err := readPackage(file, archive)
+	if err != nil {
+		return nil, err
+	}
+	if p.Verified() {
+		err = p.checkListed(file, files)
+	} else if p.tree, err = canonicalTree(archive, files, BareEpoch); err != nil {
+		err = fault.In(err, file)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// readPackage reads an archive and its metadata.
+func readPackage(file string, archive []byte) (*Package, []store.File, error) {
 	if len(archive) > MaxArchive {
-		return nil, fault.New(fault.Parse, "%d bytes, at most %d are allowed", len(archive), MaxArchive).At(file, 0)
+		return nil, nil, fault.New(fault.Parse, "%d bytes, at most %d are allowed", len(archive), MaxArchive).At(file, 0)
 	}
 	files, err := ReadLayer(bytes.NewReader(archive))
 	if err != nil {
-		return nil, fault.In(err, file)
+		return nil, nil, fault.In(err, file)
 	}
 	p := &Package{cksum: store.DigestOf(archive), archive: archive, metadata: map[string][]byte{}, digests: map[string]store.Digest{}}
 	for _, f := range files {
@@ -324,26 +458,28 @@ func OpenPackage(file string, archive []byte) (*Package, error) {
 			p.metadata[f.Path], p.digests[f.Path] = f.Data, store.DigestOf(f.Data)
 		}
 	}
-	for _, required := range []string{PackageFile, FilesFile} {
-		if p.metadata[required] == nil {
-			return nil, fault.New(fault.FileMissing, "the package has no file %s", required).At(file, 0)
-		}
+	if p.metadata[PackageFile] == nil {
+		return nil, nil, fault.New(fault.FileMissing, "the package has no file %s", PackageFile).At(file, 0)
 	}
 	doc, err := DecodePackage(file+": "+PackageFile, p.metadata[PackageFile])
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	p.doc = *doc
-	if err := document.Decode(file+": "+FilesFile, p.metadata[FilesFile], document.Files, &p.files); err != nil {
-		return nil, err
+	return p, files, nil
+}
+
+// checkListed compares the content with the inventory.
+func (p *Package) checkListed(file string, files []store.File) error {
+	listed, err := DecodeFiles(file+": "+FilesFile, p.metadata[FilesFile])
+	if err != nil {
+		return err
 	}
-	if p.tree, err = canonicalTree(archive, files, p.files.SourceDateEpoch); err != nil {
-		return nil, fault.In(err, file)
+	p.files = *listed
+	if p.tree, err = canonicalTree(p.archive, files, p.files.SourceDateEpoch); err != nil {
+		return fault.In(err, file)
 	}
-	if err := p.files.check(files, p.tree); err != nil {
-		return nil, fault.In(err, file)
-	}
-	return p, nil
+	return fault.In(p.files.check(files, p.tree), file)
 }
 
 // canonicalTree writes the files again and compares every byte.
@@ -374,7 +510,7 @@ func (c *compareWriter) Write(p []byte) (int, error) {
 
 // check compares the inventory with what is there.
 func (d *FilesDocument) check(files []store.File, tree *store.Tree) error {
-	if err := compareInventory(d.Files, inventory(tree)); err != nil {
+	if err := compareInventory(d.Files, Inventory(tree)); err != nil {
 		return err
 	}
 	if n := totalFiles(d.Files); d.TotalFiles != n {
@@ -487,40 +623,80 @@ func below(files []store.File, dir string) ([]store.File, error) {
 	return out, nil
 }
 
-// compareInventory lists every difference between what is listed and what is
-// there. The code is that of the first kind found: content, missing, extra.
-func compareInventory(listed, actual []FileEntry) error {
+// FileFailure is one file that is not what an inventory says.
+type FileFailure struct {
+	Code fault.Code `json:"code"`
+	Path string     `json:"path"`
+	Text string     `json:"text"` // for people; that of changed content has three lines
+}
+
+// CompareFiles lists every difference between what is listed and what is there:
+// first what is otherwise (FILE_HASH), then what is missing (FILE_MISSING), then
+// what is too much (FILE_EXTRA).
+func CompareFiles(listed, actual []FileEntry) []FileFailure {
 	there := map[string]FileEntry{}
 	for _, f := range actual {
 		there[f.Path] = f
 	}
-	var hash, missing, extra []string
+	var hash, missing, extra []FileFailure
 	seen := map[string]bool{}
 	for _, want := range listed {
-		if seen[want.Path] {
-			return fault.New(fault.Semantic, "%q is listed twice", want.Path)
-		}
 		seen[want.Path] = true
 		got, ok := there[want.Path]
 		if !ok {
-			missing = append(missing, fmt.Sprintf("Verification failed: File '%s' listed in manifest but not found in package", want.Path))
+			missing = append(missing, FileFailure{fault.FileMissing, utf8Of(want.Path),
+				fmt.Sprintf("Verification failed: File '%s' listed in manifest but not found in package", Plain(want.Path))})
 		} else if d := want.difference(got); d != "" {
-			hash = append(hash, d)
+			hash = append(hash, FileFailure{fault.FileHash, utf8Of(want.Path), d})
 		}
 	}
 	for _, got := range actual {
 		if !seen[got.Path] {
-			extra = append(extra, fmt.Sprintf("Verification failed: File '%s' found in package but not listed in manifest", got.Path))
+			extra = append(extra, FileFailure{fault.FileExtra, utf8Of(got.Path),
+				fmt.Sprintf("Verification failed: File '%s' found in package but not listed in manifest", Plain(got.Path))})
 		}
 	}
-	all := slices.Concat(hash, missing, extra)
-	switch text := strings.Join(all, "\n"); {
-	case len(hash) > 0:
-		return fault.New(fault.FileHash, "%s", text)
-	case len(missing) > 0:
-		return fault.New(fault.FileMissing, "%s", text)
-	case len(extra) > 0:
-		return fault.New(fault.FileExtra, "%s", text)
+	return slices.Concat(hash, missing, extra)
+}
+
+// utf8Of is a name that JSON can hold.
+func utf8Of(path string) string { return strings.ToValidUTF8(path, "\uFFFD") }
+
+// Plain is text from a file system in which nothing but its letters is left, so
+// that a name can not fake a line of a report.
+func Plain(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp) {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
+// FilesError is the error of failures: the code of the first and all texts. It
+// is nil without one.
+func FilesError(failures []FileFailure) error {
+	if len(failures) == 0 {
+		return nil
+	}
+	var texts []string
+	for _, f := range failures {
+		texts = append(texts, f.Text)
+	}
+	return fault.New(failures[0].Code, "%s", strings.Join(texts, "\n"))
+}
+
+// compareInventory refuses every difference, and an inventory of two forms.
+func compareInventory(listed, actual []FileEntry) error {
+	seen := map[string]bool{}
+	for _, f := range listed {
+		if seen[f.Path] {
+			return fault.New(fault.Semantic, "%q is listed twice", f.Path)
+		}
+		seen[f.Path] = true
+	}
+	if err := FilesError(CompareFiles(listed, actual)); err != nil {
+		return err
 	}
 	if !slices.EqualFunc(listed, actual, func(a, b FileEntry) bool { return a.Path == b.Path }) {
 		return fault.New(fault.Semantic, "the files are not listed in tree order")
@@ -530,7 +706,7 @@ func compareInventory(listed, actual []FileEntry) error {
 
 func (f FileEntry) difference(got FileEntry) string {
 	mismatch := func(what, expected, actual string) string {
-		return fmt.Sprintf("Verification failed: File '%s' %s mismatch\nExpected: %s\nActual: %s", f.Path, what, expected, actual)
+		return fmt.Sprintf("Verification failed: File '%s' %s mismatch\nExpected: %s\nActual: %s", Plain(f.Path), what, Plain(expected), Plain(actual))
 	}
 	upper := func(d store.Digest) string { return "SHA256:" + d.Hex() }
 	switch {

@@ -25,22 +25,50 @@ func TestLoadPackage(t *testing.T) {
 		from, to string
 		code     fault.Code
 	}{
-		"no description":    {"description = \"says hi\"\n", "", fault.PkgMetadata},
-		"empty description": {`"says hi"`, `" "`, fault.PkgMetadata},
-		"no docs":           {"docs = \"Run it.\"\n", "", fault.PkgMetadata},
-		"no license":        {"license = \"MIT\"\n", "", fault.PkgMetadata},
-		"no compat":         {`{ rebuild_compat = ">=1.0.0" }`, `{}`, fault.PkgMetadata},
-		"name":              {`"hello"`, `"Hello"`, fault.Structure},
-		"version":           {`"0.1.0"`, `"0.1"`, fault.Structure},
-		"unknown key":       {"docs", "doc", fault.Structure},
-		"no range":          {"meta", "depends = { libc = \"\" }\nmeta", fault.Semantic},
-		"depends on a path": {"meta", "depends = { \"../x\" = \"1\" }\nmeta", fault.Structure},
+		"A1 no description":        {"description = \"says hi\"\n", "", fault.PkgDescriptionRequired},
+		"A1 empty description":     {`"says hi"`, `" "`, fault.PkgDescriptionRequired},
+		"A1 description no string": {`"says hi"`, `1`, fault.PkgDescriptionRequired},
+		"A2 no docs":               {"docs = \"Run it.\"\n", "", fault.PkgDocsRequired},
+		"A2 docs no string":        {`"Run it."`, `["Run it."]`, fault.PkgDocsRequired},
+		"A3 no license":            {"license = \"MIT\"\n", "", fault.PkgLicenseRequired},
+		"A3 license no string":     {`"MIT"`, `true`, fault.PkgLicenseRequired},
+		"A4 no compat":             {`{ rebuild_compat = ">=1.0.0" }`, `{}`, fault.PkgCompatRequired},
+		"A4 no meta":               {`meta = { rebuild_compat = ">=1.0.0" }`, ``, fault.PkgCompatRequired},
+		"A4 compat no string":      {`">=1.0.0"`, `1`, fault.PkgCompatNotString},
+		"A4 compat no range":       {`">=1.0.0"`, `"soon"`, fault.PkgCompatInvalid},
+		"A5 no schema":             {"schema_version = \"rebuild.package@1.0.0\"\n", "", fault.Structure},
+		"A5 another schema":        {"rebuild.package@", "rebuild.stage@", fault.Structure},
+		"A5 later schema":          {"package@1.0.0", "package@9.0.0", fault.SchemaUnsupported},
+		"A6 modules no list":       {"meta", "modules = \"a\"\nmeta", fault.Structure},
+		"name":                     {`"hello"`, `"Hello"`, fault.Structure},
+		"version":                  {`"0.1.0"`, `"0.1"`, fault.Structure},
+		"unknown key":              {"docs", "doc", fault.Structure},
+		"no range":                 {"meta", "depends = { libc = \"\" }\nmeta", fault.Structure},
+		"bad range":                {"meta", "depends = { libc = \">=\" }\nmeta", fault.Structure},
+		"depends on a path":        {"meta", "depends = { \"../x\" = \"1\" }\nmeta", fault.Structure},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, _, err := attest.LoadPackage("package.toml", []byte(strings.Replace(attesttest.PackageTOML, c.from, c.to, 1)))
 			code(t, err, c.code)
 		})
 	}
+}
+
+// A4: the message says which of the four it is, in which line, and the fields
+// of A6 have the names that they have in both forms.
+func TestA4MessagesAndA6Fields(t *testing.T) {
+	_, _, err := attest.LoadPackage("package.toml", []byte(strings.Replace(attesttest.PackageTOML, `">=1.0.0"`, "7", 1)))
+	if got := err.Error(); got != "package.toml:7: meta.rebuild_compat is not a string" {
+		t.Error(got)
+	}
+	d, image, err := attest.LoadPackage("package.toml", []byte(attesttest.PackageTOML+"module_root = \"src\"\nmodules = [\"a\", \"b\"]\n"))
+	must(t, err)
+	if !strings.Contains(string(image), `"module_root":"src","modules":["a","b"],"name":"hello"`) || d.ModuleRoot != "src" {
+		t.Errorf("%s", image)
+	}
+	must(t, d.CheckCompat("1.0.0"))
+	code(t, d.CheckCompat("0.9.0"), fault.PkgCompatExcludes)
+	code(t, (&attest.PackageDocument{}).CheckCompat("1.0.0"), fault.PkgCompatExcludes)
 }
 
 func TestPackIsAFunctionOfItsInput(t *testing.T) {

@@ -178,6 +178,10 @@ func (p *Policy) OperatorOf(k PublicKey) (string, bool) {
 	return name, ok
 }
 
+// OperatorKeys returns the keys of all operators, in the quorum or not, valid
+// now or not.
+func (p *Policy) OperatorKeys() []PublicKey { return slices.Clone(p.ring.keys) }
+
 // SignerKeys returns the keys of the release signers, valid now or not.
 func (p *Policy) SignerKeys() []PublicKey { return keysOf(p.signers) }
 
@@ -185,9 +189,18 @@ func (p *Policy) SignerKeys() []PublicKey { return keysOf(p.signers) }
 // KEY_UNKNOWN if the policy has none for it, wherever else the key may be
 // advertised, and KEY_EXPIRED outside of its time.
 func (p *Policy) IndexKey(id KeyID, now time.Time) (PublicKey, error) {
+	return p.indexKey(id, moment{time: now})
+}
+
+// IndexKeyAt is IndexKey for an entry that a log has at seq, dated at.
+func (p *Policy) IndexKeyAt(id KeyID, at time.Time, seq int64) (PublicKey, error) {
+	return p.indexKey(id, moment{time: at, logged: true, seq: seq})
+}
+
+func (p *Policy) indexKey(id KeyID, m moment) (PublicKey, error) {
 	for _, known := range p.index {
 		if known.key.ID() == id {
-			return known.key, known.at(moment{time: now})
+			return known.key, known.at(m)
 		}
 	}
 	return PublicKey{}, fault.New(fault.KeyUnknown, "key %.80q is not an index key of policy %s", id, p.doc.Name).
@@ -218,6 +231,11 @@ func (p *Policy) LogOrigin() string {
 // ended since then do not break old evidence; of the policy only its own end
 // is still asked for.
 func (p *Policy) CheckAt(now time.Time) error { return p.checkAt(now, false) }
+
+// CheckLoggedAt is CheckAt for what a log dates, now or before: only the end of
+// the policy is asked for. That an operator has no key left is its own loss, and
+// must not keep the others from being heard.
+func (p *Policy) CheckLoggedAt(now time.Time) error { return p.checkAt(now, true) }
 
 func (p *Policy) checkAt(now time.Time, dated bool) error {
 	hint := "renew the policy, or judge an old release with --at TIME"

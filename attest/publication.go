@@ -8,8 +8,8 @@ import (
 )
 
 // Publication is a release that may be published: its signatures, its
-// evidence and its archive were verified together. Only [NewPublication]
-// makes one, so an index can not take in what was not verified.
+// evidence and its archive were verified together. Only [NewPublication] and
+// [Admit] make one, so an index can not take in what was not verified.
 type Publication struct {
 	signed   *SignedRelease
 	envelope *Envelope
@@ -25,7 +25,23 @@ func NewPublication(policy *Policy, b *Bundle, archive []byte, now time.Time) (*
 	if err != nil {
 		return nil, err
 	}
-	pkg, err := signed.release.openArchive(archive)
+	return newPublication(policy, b, archive, signed, verdicts, now)
+}
+
+// Admit is [NewPublication] for who keeps the log and is about to enter the
+// release into it: the chains of its plans need not end with the release yet.
+// Everything that is in them by now is judged. at is when the release's leaf
+// will be dated.
+func Admit(policy *Policy, b *Bundle, archive []byte, at time.Time) (*Publication, error) {
+	signed, verdicts, _, err := verifyRelease(policy, b, at)
+	if err != nil {
+		return nil, err
+	}
+	return newPublication(policy, b, archive, signed, verdicts, at)
+}
+
+func newPublication(policy *Policy, b *Bundle, archive []byte, signed *SignedRelease, verdicts []*Verdict, now time.Time) (*Publication, error) {
+	pkg, err := signed.release.OpenArchive(archive)
 	if err != nil {
 		return nil, err
 	}
@@ -43,6 +59,12 @@ func (p *Publication) Account() *Account {
 	a := *p.account
 	a.Compared, a.Notes = slices.Clone(a.Compared), slices.Clone(a.Notes)
 	return &a
+}
+
+// Matched notes what else the release was compared with and found equal to,
+// for the account.
+func (p *Publication) Matched(what ...string) {
+	p.account.Compared = slices.Concat(what, p.account.Compared)
 }
 
 // Release returns the verified release.

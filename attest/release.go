@@ -506,7 +506,13 @@ func OwnersOf(envelope []byte) ([]PublicKey, error) {
 
 // checkOwners wants a signature of every owner. Those in by have one already.
 func (s *SignedRelease) checkOwners(e *Envelope, by []PublicKey) error {
-	rest := slices.DeleteFunc(s.release.OwnerKeys(), func(k PublicKey) bool { return slices.Contains(by, k) })
+	return checkOwnerSignatures(e, by, s.release.OwnerKeys(), s.release.Name+" "+s.release.Version)
+}
+
+// checkOwnerSignatures wants a signature of every owner of what an envelope is
+// about. Those in by have one already.
+func checkOwnerSignatures(e *Envelope, by, owners []PublicKey, what string) error {
+	rest := slices.DeleteFunc(slices.Clone(owners), func(k PublicKey) bool { return slices.Contains(by, k) })
 	if len(rest) == 0 {
 		return nil
 	}
@@ -516,7 +522,7 @@ func (s *SignedRelease) checkOwners(e *Envelope, by []PublicKey) error {
 	}
 	for _, k := range rest {
 		if signed == nil || !slices.Contains(signed.by, k) {
-			return fault.New(fault.SignatureInvalid, "owner %s has not signed %s %s", k.Fingerprint(), s.release.Name, s.release.Version).
+			return fault.New(fault.SignatureInvalid, "owner %s has not signed %s", k.Fingerprint(), what).
 				WithHint("have the owner run: rebuild release sign")
 		}
 	}
@@ -563,7 +569,7 @@ func (p *Policy) countSigners(by []PublicKey, need int, at *moment) ([]string, e
 	if len(void) > 0 {
 		text += "; not counted: " + strings.Join(void, "; ")
 	}
-	return nil, fault.New(code, "%s", text).WithHint("have another signer run rebuild release sign, or give one more --key")
+	return nil, fault.New(code, "%s", text).WithHint("have another signer sign it too, or give one more --key")
 }
 
 // ProposedTargets returns the images that a release names, of its builds in

@@ -3,6 +3,7 @@ package attest_test
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	"encoding/base64"
 	stdjson "encoding/json"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"rebuild/attest"
@@ -299,27 +301,37 @@ func packageVectors(w *attesttest.World) map[string]vector {
 			f.files["a"] = exports
 			f.inventory()
 		}),
-		"epoch":          spoiled("PARSE", "written at another time than listed", func(f *packageFolder) { f.doc["source_date_epoch"] = 2 }),
-		"no-package":     spoiled("FILE_MISSING", "no metadata", func(f *packageFolder) { delete(f.files, attest.PackageFile) }),
-		"package-a-link": spoiled("FILE_MISSING", "metadata from elsewhere", func(f *packageFolder) { f.files[attest.PackageFile] = vectorFile{Type: "l", Link: "x"} }),
-		"no-files":       raw("FILE_MISSING", "no inventory", zipped(canonicalTar(map[string]vectorFile{attest.PackageFile: honest[attest.PackageFile]}, 1))),
-		"package-empty":  text("STRUCTURE", "says nothing", attest.PackageFile, "{}"),
-		"package-newer":  metadata("SCHEMA_UNSUPPORTED", "a later version may mean something else", "package@1.0.0", "package@2.0.0"),
-		"name":           metadata("STRUCTURE", "a name that is a path", `"name":"hello"`, `"name":"../hello"`),
-		"name-scoped":    metadata("FILE_HASH", "a name of a scope is a name", `"name":"hello"`, `"name":"org/hello"`),
-		"scope":          metadata("STRUCTURE", "a scope that is a path", `"name":"hello"`, `"name":"../hello"`),
-		"version":        metadata("STRUCTURE", "not SemVer", "0.1.0", "0.1"),
-		"no-description": metadata("PKG_METADATA_REQUIRED", "says nothing", `"description":"says hi"`, `"description":" "`),
-		"no-docs":        metadata("PKG_METADATA_REQUIRED", "says nothing", `"docs":"Run it."`, `"docs":""`),
-		"no-license":     metadata("PKG_METADATA_REQUIRED", "says nothing", `"license":"MIT"`, `"license":""`),
-		"no-compat":      metadata("PKG_METADATA_REQUIRED", "says nothing", `"rebuild_compat":">=1.0.0"`, `"rebuild_compat":""`),
-		"depends-name":   metadata("STRUCTURE", "a name that is a path", `"description"`, `"depends":{"../x":"1"},"description"`),
-		"depends-range":  metadata("SEMANTIC", "any version at all", `"description"`, `"depends":{"libc":" "},"description"`),
-		"files-newer":    spoiled("SCHEMA_UNSUPPORTED", "a later version may mean something else", func(f *packageFolder) { f.doc["schema_version"] = "rebuild.files@2.0.0" }),
-		"scope-bad":      metadata("STRUCTURE", "a scope that is none", `"name":"hello"`, `"name":"Org/hello"`),
-		"cut-in-a-file":  raw("PARSE", "half a file", zipped(w.Honest().Package.Archive()[:bytes.Index(w.Honest().Package.Archive(), []byte(honest[attest.FilesFile].Text))+100])),
-		"dot":            raw("PARSE", "one archive has one form", packed([]*tar.Header{{Name: "./", Mode: 0o755, Typeflag: tar.TypeDir}, {Name: attest.FilesFile, Mode: 0o644, Typeflag: tar.TypeReg}, {Name: attest.PackageFile, Mode: 0o644, Typeflag: tar.TypeReg}}, "", honest[attest.FilesFile].Text, honest[attest.PackageFile].Text)),
-		"path-out":       raw("STRUCTURE", "a path that leaves", packed([]*tar.Header{{Name: "../x", Mode: 0o644, Typeflag: tar.TypeReg}, {Name: attest.FilesFile, Mode: 0o644, Typeflag: tar.TypeReg}, {Name: attest.PackageFile, Mode: 0o644, Typeflag: tar.TypeReg}}, "", honest[attest.FilesFile].Text, honest[attest.PackageFile].Text)),
+		"epoch":           spoiled("PARSE", "written at another time than listed", func(f *packageFolder) { f.doc["source_date_epoch"] = 2 }),
+		"no-package":      spoiled("FILE_MISSING", "no metadata", func(f *packageFolder) { delete(f.files, attest.PackageFile) }),
+		"package-a-link":  spoiled("FILE_MISSING", "metadata from elsewhere", func(f *packageFolder) { f.files[attest.PackageFile] = vectorFile{Type: "l", Link: "x"} }),
+		"no-files":        raw("FILE_MISSING", "no inventory", zipped(canonicalTar(map[string]vectorFile{attest.PackageFile: honest[attest.PackageFile]}, 1))),
+		"package-empty":   text("STRUCTURE", "says nothing", attest.PackageFile, "{}"),
+		"package-newer":   metadata("SCHEMA_UNSUPPORTED", "a later version may mean something else", "package@1.0.0", "package@2.0.0"),
+		"name":            metadata("STRUCTURE", "a name that is a path", `"name":"hello"`, `"name":"../hello"`),
+		"name-scoped":     metadata("FILE_HASH", "a name of a scope is a name", `"name":"hello"`, `"name":"org/hello"`),
+		"scope":           metadata("STRUCTURE", "a scope that is a path", `"name":"hello"`, `"name":"../hello"`),
+		"version":         metadata("STRUCTURE", "not SemVer", "0.1.0", "0.1"),
+		"no-description":  metadata("PKG_DESCRIPTION_REQUIRED", "says nothing", `"description":"says hi"`, `"description":" "`),
+		"no-docs":         metadata("PKG_DOCS_REQUIRED", "says nothing", `"docs":"Run it."`, `"docs":""`),
+		"no-license":      metadata("PKG_LICENSE_REQUIRED", "says nothing", `"license":"MIT"`, `"license":""`),
+		"no-compat":       metadata("PKG_COMPAT_REQUIRED", "says nothing", `"rebuild_compat":">=1.0.0"`, `"rebuild_compat":""`),
+		"description-no":  metadata("PKG_DESCRIPTION_REQUIRED", "is not there", `"description":"says hi",`, ``),
+		"docs-number":     metadata("PKG_DOCS_REQUIRED", "no string", `"docs":"Run it."`, `"docs":1`),
+		"license-list":    metadata("PKG_LICENSE_REQUIRED", "no string", `"license":"MIT"`, `"license":["MIT"]`),
+		"compat-number":   metadata("PKG_COMPAT_NOT_STRING", "no string", `"rebuild_compat":">=1.0.0"`, `"rebuild_compat":1`),
+		"compat-no":       metadata("PKG_COMPAT_REQUIRED", "is not there", `"rebuild_compat":">=1.0.0"`, ``),
+		"compat-invalid":  metadata("PKG_COMPAT_INVALID", "no range", `"rebuild_compat":">=1.0.0"`, `"rebuild_compat":"soon"`),
+		"name-number":     metadata("STRUCTURE", "no string", `"name":"hello"`, `"name":1`),
+		"no-version":      metadata("STRUCTURE", "of which version", `,"version":"0.1.0"`, ``),
+		"depends-name":    metadata("STRUCTURE", "a name that is a path", `"description"`, `"depends":{"../x":"1"},"description"`),
+		"depends-long":    metadata("STRUCTURE", "a range costs time", `"description"`, `"depends":{"libc":">=1.0.0`+strings.Repeat(" ", 506)+`"},"description"`),
+		"depends-longest": metadata("FILE_HASH", "as long as it may be; the inventory has another document", `"description"`, `"depends":{"libc":">=1.0.0`+strings.Repeat(" ", 505)+`"},"description"`),
+		"depends-range":   metadata("STRUCTURE", "any version at all", `"description"`, `"depends":{"libc":" "},"description"`),
+		"files-newer":     spoiled("SCHEMA_UNSUPPORTED", "a later version may mean something else", func(f *packageFolder) { f.doc["schema_version"] = "rebuild.files@2.0.0" }),
+		"scope-bad":       metadata("STRUCTURE", "a scope that is none", `"name":"hello"`, `"name":"Org/hello"`),
+		"cut-in-a-file":   raw("PARSE", "half a file", zipped(w.Honest().Package.Archive()[:bytes.Index(w.Honest().Package.Archive(), []byte(honest[attest.FilesFile].Text))+100])),
+		"dot":             raw("PARSE", "one archive has one form", packed([]*tar.Header{{Name: "./", Mode: 0o755, Typeflag: tar.TypeDir}, {Name: attest.FilesFile, Mode: 0o644, Typeflag: tar.TypeReg}, {Name: attest.PackageFile, Mode: 0o644, Typeflag: tar.TypeReg}}, "", honest[attest.FilesFile].Text, honest[attest.PackageFile].Text)),
+		"path-out":        raw("STRUCTURE", "a path that leaves", packed([]*tar.Header{{Name: "../x", Mode: 0o644, Typeflag: tar.TypeReg}, {Name: attest.FilesFile, Mode: 0o644, Typeflag: tar.TypeReg}, {Name: attest.PackageFile, Mode: 0o644, Typeflag: tar.TypeReg}}, "", honest[attest.FilesFile].Text, honest[attest.PackageFile].Text)),
 		"long-path": spoiled("ok", "a path that needs a record of its own", func(f *packageFolder) {
 			f.files[dir+"/"+strings.Repeat("long/", 50)+"x"] = exports
 			for i := 1; i <= 50; i++ {
@@ -560,7 +572,9 @@ func entryVectors(w *attesttest.World) map[string]vector {
 		"oci-alone":       edited("SEMANTIC", "images of no release", func(o object) { delete(o, "release"); o["assurance"] = "none" }),
 		"assurance-alone": edited("SEMANTIC", "a quorum for no release", func(o object) { delete(o, "release"); delete(o, "oci") }),
 		"assurance":       edited("SEMANTIC", "unknown", func(o object) { o["assurance"] = "much" }),
-		"seq":             edited("SCHEMA_UNSUPPORTED", "this version can not check a logged index", func(o object) { o["seq"] = 1 }),
+		"seq":             edited("STRUCTURE", "there is no such place in a log", func(o object) { o["seq"] = -1 }),
+		"seq-logged":      edited("ok", "where the index has it in its log", func(o object) { o["seq"] = 1 }),
+		"seq-first":       edited("ok", "the first place in a log", func(o object) { o["seq"] = 0 }),
 		"deps-unsorted": edited("SEMANTIC", "one entry has one form", func(o object) {
 			o["deps"] = []any{object{"name": "b", "req": "1"}, object{"name": "a", "req": "1"}}
 		}),
@@ -594,12 +608,11 @@ func indexOf(w *attesttest.World) (string, map[string]vectorFile) {
 
 func publishedIn(w *attesttest.World, bundle *attest.Bundle, archive []byte) (string, map[string]vectorFile) {
 	dir := filepath.Join(w.T.TempDir(), "index")
-	must(w.T, index.Init(dir, index.Config{Signing: index.SigningWith(attesttest.Key("index").Public())}))
-	x, err := index.Open(dir)
+	in := index.Writing{Policy: w.LoadPolicy(), Key: attesttest.Key("index"), Now: func() time.Time { return attesttest.Now }}
+	must(w.T, index.Init(context.Background(), dir, index.Config{Signing: index.SigningWith(attesttest.Key("index").Public())}, in))
+	x, err := index.Open(dir, in)
 	must(w.T, err)
-	p, err := attest.NewPublication(w.LoadPolicy(), bundle, archive, attesttest.Now)
-	must(w.T, err)
-	_, err = x.Publish(p, w.LoadPolicy(), attesttest.Key("index"), attesttest.Now)
+	_, _, err = x.Publish(context.Background(), bundle, archive)
 	must(w.T, err)
 	files := folderFiles(dir)
 	delete(files, "lock")
@@ -676,7 +689,7 @@ func indexVectors(w *attesttest.World) map[string]vector {
 		"short-name":       asked("INDEX_NO_MATCH", "not there", "a", ""),
 		"no-config":        files("INDEX_FETCH", "no index", func(f map[string]vectorFile) { delete(f, "config.json") }),
 		"config-large":     files("PARSE", "work without end", func(f map[string]vectorFile) { f["config.json"] = vectorFile{Text: times(64<<10+1, " ")} }),
-		"config-log":       config("SCHEMA_UNSUPPORTED", "this version can not check a logged index", func(o object) { o["log"] = object{"key": "k", "origin": "o"} }),
+		"config-log":       config("STRUCTURE", "not the key of a log", func(o object) { o["log"] = object{"key": "k", "origin": "o"} }),
 		"config-kind":      config("SIGNATURE_UNSUPPORTED", "unknown", func(o object) { sub(o, "signing")["kind"] = "rsa" }),
 		"config-key":       config("STRUCTURE", "not a key", func(o object) { key(o)["ed25519_pub"] = "k" }),
 		"config-weak":      config("KEY_WEAK", "a key that signs anything", func(o object) { key(o)["ed25519_pub"] = base64.StdEncoding.EncodeToString(make([]byte, 32)) }),

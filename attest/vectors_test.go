@@ -4,10 +4,12 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	stdjson "encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -63,6 +65,11 @@ type vector struct {
 	Name       string                `json:"name,omitempty"`    // the package that is asked for
 	Version    string                `json:"version,omitempty"` // of it
 	Line       string                `json:"line,omitempty"`    // of an index
+	State      string                `json:"state,omitempty"`   // what the reader of an index saw before
+	Offline    bool                  `json:"offline,omitempty"` // nobody can be asked for a newer head
+	Cksum      string                `json:"cksum,omitempty"`   // of the archive that a yank is about
+	Forget     bool                  `json:"forget,omitempty"`  // the reader remembers nothing
+	Again      map[string]vectorFile `json:"again,omitempty"`   // files of an index that are others when they are asked for again
 	Epoch      int64                 `json:"epoch,omitempty"`   // of the files
 	Files      map[string]vectorFile `json:"files,omitempty"`   // an archive, a bundle, an index or an OCI layout
 	Archive    string                `json:"archive,omitempty"` // base64 of gzip of a tar, instead of files
@@ -130,11 +137,11 @@ func (v *vector) judge(kind string) judgement {
 // kinds has what each folder asks. A kind of vector is a line here, one in
 // [madeVectors], a function that makes its vectors, and a row of the README.
 var kinds = map[string]func(*vector) judgement{
-	"policy": (*vector).runPolicy, "plan": (*vector).runPlan, "result": (*vector).runResult, "verdict": (*vector).runVerdict,
+	"yank": (*vector).runYank, "policy": (*vector).runPolicy, "plan": (*vector).runPlan, "result": (*vector).runResult, "verdict": (*vector).runVerdict,
 	"release": (*vector).runRelease, "key": (*vector).runKey, "envelope": (*vector).runEnvelope, "package": (*vector).runPackage,
 	"bundle": (*vector).runBundle, "entry": (*vector).runEntry, "index": (*vector).runIndex, "publication": (*vector).runPublication,
 	"chain": (*vector).runChain, "vsa": (*vector).runVSA, "policyupdate": (*vector).runPolicyUpdate, "claim": (*vector).runClaim, "sums": (*vector).runSums,
-	"summary": (*vector).runSummary,
+	"summary": (*vector).runSummary, "logged": (*vector).runLogged,
 }
 
 func madeVectors(w *attesttest.World) map[string]map[string]vector {
@@ -142,10 +149,10 @@ func madeVectors(w *attesttest.World) map[string]map[string]vector {
 		"policy": joined(policyVectors(), policyChecks()), "plan": joined(planVectors(w), planChecks(w)),
 		"result": joined(resultVectors(w), resultChecks(w)), "verdict": joined(verdictVectors(w), verdictChecks(w), loggedVerdicts(w), companionVerdicts(w)),
 		"release": joined(releaseVectors(w), releaseChecks(w), layoutVectors(w), loggedReleases(w), companionReleases(w)), "key": keyVectors(), "envelope": joined(envelopeVectors(w), scanVectors(w)),
-		"package": packageVectors(w), "bundle": joined(bundleVectors(w), largeBundles(w)), "entry": entryVectors(w), "index": indexVectors(w),
+		"package": packageVectors(w), "bundle": joined(bundleVectors(w), largeBundles(w)), "entry": entryVectors(w), "yank": yankVectors(w), "index": indexVectors(w),
 		"publication": publicationVectors(w), "chain": joined(chainVectors(w), eventVectors(w), proofVectors(w)), "vsa": vsaVectors(w),
 		"policyupdate": joined(policyUpdateVectors(w), changeVectors(w)), "claim": claimVectors(w), "sums": sumsVectors(w),
-		"summary": summaryVectors(w),
+		"summary": summaryVectors(w), "logged": loggedIndexVectors(w.T),
 	}
 }
 
@@ -419,20 +426,28 @@ func (v *vector) runIndex() judgement {
 			fsys[name].Mode = fs.ModeNamedPipe
 		}
 	}
-	r, err := index.NewReader(fsys, "INDEX")
+	ctx := context.Background()
+	in := index.Reading{Policy: policy, Now: v.now()}
+	r, err := index.NewReader(ctx, index.Dir(fsys, "INDEX"), in)
 	if err != nil {
 		return judged(err)
 	}
-	if _, _, err := r.Verify(v.Name, v.Version, policy, v.now()); err != nil {
+	if r.Head() != nil {
+		return judged(errors.New("a head without a log"))
+	}
+	if _, _, err := r.Verify(ctx, v.Name, v.Version); err != nil {
 		return judged(err)
 	}
 	var notices []string
-	r.Notice = func(s string) { notices = append(notices, s) }
-	e, account, err := r.Verify(v.Name, v.Version, policy, v.now())
+	in.Notice = func(s string) { notices = append(notices, s) }
+	if r, err = index.NewReader(ctx, index.Dir(fsys, "INDEX"), in); err != nil {
+		return judged(err)
+	}
+	e, p, err := r.Verify(ctx, v.Name, v.Version)
 	if err != nil {
 		return judged(err)
 	}
-	return judged(nil, slices.Concat([]string{e.Name + " " + e.Version}, notices, account.Lines())...)
+	return judged(nil, slices.Concat([]string{e.Name + " " + e.Version}, notices, p.Account().Lines())...)
 }
 
 func (f vectorFile) data() []byte {
@@ -748,7 +763,7 @@ func (v *vector) resolve() {
 			}
 		}
 	}
-	for _, files := range []map[string]vectorFile{v.Files, v.Layout} {
+	for _, files := range []map[string]vectorFile{v.Files, v.Layout, v.Again} {
 		for name, f := range files {
 			f.Text = expand(f.Text)
 			files[name] = f
@@ -839,12 +854,12 @@ const baseFile = "base.json"
 
 var bases = map[string]string{"policy": "two-of-three", "plan": "two-stages", "result": "built", "verdict": "all-agree", "release": "honest",
 	"key": "north", "envelope": "north", "package": "honest", "bundle": "honest", "entry": "signed", "index": "honest", "publication": "honest",
-	"chain": "honest", "vsa": "passed", "policyupdate": "next", "claim": "result", "sums": "honest", "summary": "verdict"}
+	"chain": "honest", "vsa": "passed", "policyupdate": "next", "claim": "result", "sums": "honest", "summary": "verdict", "logged": "honest", "yank": "yank"}
 
 // recorded adds to a vector what this implementation says.
 func recorded(kind string, v vector) vector {
 	full := v
-	full.Files, full.Layout = maps.Clone(v.Files), maps.Clone(v.Layout)
+	full.Files, full.Layout, full.Again = maps.Clone(v.Files), maps.Clone(v.Layout), maps.Clone(v.Again)
 	full.Statements, full.Keys, full.Objects = slices.Clone(v.Statements), slices.Clone(v.Keys), slices.Clone(v.Objects)
 	full.resolve()
 	j := full.judge(kind)

@@ -146,6 +146,24 @@ func Judge(policy *Policy, p *Plan, statements [][]byte, chain *Chain, waivers [
 	return j.decide(j.open(statements), waived)
 }
 
+// Hear says what would become of each of statements if it was made known at a
+// time, for who takes statements in: no vote is counted, so none has to be
+// possible. With logged a log is about to date them, see [Policy.CheckLoggedAt].
+// The errors are those of [Judge].
+func Hear(policy *Policy, p *Plan, statements [][]byte, logged bool, now time.Time) ([]StatementAccount, error) {
+	if err := policy.checkAt(now, logged); err != nil {
+		return nil, err
+	}
+	if err := p.Validate(); err != nil {
+		return nil, err
+	}
+	j := newJudge(policy, newPlanIndex(p), nil, nil, now)
+	if err := j.sort(j.open(statements)); err != nil {
+		return nil, err
+	}
+	return j.v.Statements(), nil
+}
+
 func waivedStatements(waivers []Waiver) (map[store.Digest]bool, error) {
 	out := map[store.Digest]bool{}
 	for _, w := range waivers {
@@ -354,6 +372,9 @@ func (j *judge) silence(name string) string {
 	return "no statement"
 }
 
+// notLogged is why a vote does not count that can be entered into the log yet.
+const notLogged = "the policy wants votes to be logged"
+
 // objection says why a result is no vote, or "".
 func (j *judge) objection(r *verifiedResult, lineage bool) string {
 	req, res := j.policy.doc.Require, &r.result
@@ -361,7 +382,7 @@ func (j *judge) objection(r *verifiedResult, lineage bool) string {
 	case j.barred[res.Operator] != "":
 		return j.barred[res.Operator]
 	case req.Logged && !j.chain.has(EventStatement, r.digest):
-		return "the policy wants votes to be logged"
+		return notLogged
 	case res.Outcome != OutcomeBuilt:
 		return "the outcome is " + res.Outcome
 	case !res.Hermetic:
@@ -475,6 +496,9 @@ func (v *Verdict) pending() error {
 		}
 	}
 	hint := "collect the results of the missing operators"
+	if slices.ContainsFunc(v.operators, func(a OperatorAccount) bool { return a.Why == notLogged }) {
+		hint = "enter the results into the log with: rebuild index add RESULTS --index DIR --policy FILE --log-key FILE"
+	}
 	if v.lineageOnly {
 		code, hint = fault.LineageUntraced, "trace every executable to the seeds; nothing else keeps these votes from counting"
 	}

@@ -93,27 +93,33 @@ func Verify(policy *Policy, b *Bundle, expect Expect, now time.Time) (*Account, 
 // A logged release is judged at its leaf: the signers' keys must have counted
 // when it was logged, and the chain of every plan must end there.
 func VerifyRelease(policy *Policy, b *Bundle, now time.Time) (*SignedRelease, []*Verdict, error) {
-	logged, err := openChains(policy, &b.Evidence)
-	if err != nil {
-		return nil, nil, err
-	}
-	if err := policy.checkAt(now, len(logged) > 0); err != nil {
-		return nil, nil, err
-	}
-	e, err := ParseEnvelope(bundleRelease, b.Release)
-	if err != nil {
-		return nil, nil, err
-	}
-	at := logged.moment(e.Digest(), now)
-	signed, err := openRelease(policy, e, &at)
-	if err != nil {
-		return nil, nil, err
-	}
-	verdicts, err := judgeRelease(policy, &signed.release, b.Evidence, logged, now)
+	signed, verdicts, logged, err := verifyRelease(policy, b, now)
 	if err != nil {
 		return nil, nil, err
 	}
 	return signed, verdicts, logged.checkEnds(policy, signed.digest)
+}
+
+// verifyRelease is [VerifyRelease] of a release whose chains may end anywhere.
+func verifyRelease(policy *Policy, b *Bundle, now time.Time) (*SignedRelease, []*Verdict, chains, error) {
+	logged, err := openChains(policy, &b.Evidence)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if err := policy.checkAt(now, len(logged) > 0); err != nil {
+		return nil, nil, nil, err
+	}
+	e, err := ParseEnvelope(bundleRelease, b.Release)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	at := logged.moment(e.Digest(), now)
+	signed, err := openRelease(policy, e, &at)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	verdicts, err := judgeRelease(policy, &signed.release, b.Evidence, logged, now)
+	return signed, verdicts, logged, err
 }
 
 func newAccount(policy *Policy, signed *SignedRelease, verdicts []*Verdict, now time.Time) *Account {
@@ -224,11 +230,12 @@ func (a *Account) compare(r *Release, expect Expect) error {
 // VerifyArchive checks that an archive is the one of the release and that its
 // content is what its inventory says and what was voted for.
 func (r *Release) VerifyArchive(archive []byte) error {
-	_, err := r.openArchive(archive)
+	_, err := r.OpenArchive(archive)
 	return err
 }
 
-func (r *Release) openArchive(archive []byte) (*Package, error) {
+// OpenArchive is VerifyArchive that returns the package.
+func (r *Release) OpenArchive(archive []byte) (*Package, error) {
 	if err := r.checkCksum(store.DigestOf(archive)); err != nil {
 		return nil, err
 	}

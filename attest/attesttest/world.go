@@ -45,6 +45,7 @@ type World struct {
 	Stages     []attest.StageResult // what honest operators build
 	HelloFiles []store.File         // content of the target
 	Log        *Log                 // nil: nothing is logged
+	Depends    []attest.Dependency  // what releases pin
 }
 
 // Key returns the key of a name; equal names have equal keys.
@@ -213,7 +214,7 @@ func (w *World) Release(statements [][]byte, waivers []attest.Waiver, packageTOM
 		keys = append(keys, Key(o).Public())
 	}
 	payload, err := attest.Propose(attest.Proposal{
-		Package: pkg, Builds: []*attest.Met{met}, Manifests: [][]byte{manifest}, Lock: lock, Owners: keys, Published: Now,
+		Package: pkg, Builds: []*attest.Met{met}, Manifests: [][]byte{manifest}, Lock: lock, Owners: keys, Published: Now, Depends: w.Depends,
 	})
 	must(w.T, err)
 	build.Statements = verdict.Envelopes()
