@@ -1,6 +1,7 @@
 package index
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -8,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"rebuild/attest"
 	"rebuild/attest/attesttest"
@@ -54,17 +56,30 @@ func (d *faultyDisk) Rename(from, to string) error {
 	return d.do(func() error { return d.OS.Rename(from, to) })
 }
 
-func (d *faultyDisk) SyncDir(dir string) error {
-	return d.do(func() error { return d.OS.SyncDir(dir) })
-}
+// SyncDir waits for no disk: whoever crashes here is a part of a process, and
+// what was written stays.
+func (d *faultyDisk) SyncDir(string) error { return d.do(func() error { return nil }) }
 
 func (d *faultyDisk) Remove(path string) error {
+	if filepath.Base(path) == stagedFile { // not to clean up, but a step of its own
+		return d.do(func() error { return d.OS.Remove(path) })
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.left <= 0 {
 		return errDisk // a killed process cleans nothing up
 	}
 	return d.OS.Remove(path)
+}
+
+// faultyLog is a log on a faulty disk: a batch is one call.
+type faultyLog struct {
+	LogWriter
+	disk *faultyDisk
+}
+
+func (l faultyLog) Append(ctx context.Context, leaves [][]byte) error {
+	return l.disk.do(func() error { return l.LogWriter.Append(ctx, leaves) })
 }
 
 type faultyFile struct {
@@ -81,7 +96,7 @@ func (f *faultyFile) Write(p []byte) (n int, err error) {
 	return n + m, err
 }
 
-func (f *faultyFile) Sync() error { return f.disk.do(f.File.Sync) }
+func (f *faultyFile) Sync() error { return f.disk.do(func() error { return nil }) }
 
 // A crash at any call of a publication leaves an index in which the version
 // either is not there or verifies; publishing again gives the same bytes as
@@ -89,18 +104,19 @@ func (f *faultyFile) Sync() error { return f.disk.do(f.File.Sync) }
 func TestCrashWhilePublishing(t *testing.T) {
 	w := attesttest.New(t)
 	policy := w.LoadPolicy()
-	p := publicationOf(t, w)
+	in := writingOf(policy)
+	p := w.Honest()
 	want := ""
 	for _, after := range []bool{false, true} {
 		for n := 1; ; n++ {
 			dir := indexOf(t, nil, nil)
 			disk := &faultyDisk{left: n, after: after}
-			x, err := open(disk, dir)
+			x, err := open(disk, dir, in)
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, published := x.Publish(p, policy, attesttest.Key("index"), attesttest.Now)
-			x, err = Open(dir)
+			_, _, published := x.Publish(context.Background(), p.Bundle, p.Package.Archive())
+			x, err = Open(dir, in)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -108,7 +124,7 @@ func TestCrashWhilePublishing(t *testing.T) {
 			if c := fault.CodeOf(err); c != "" && c != fault.IndexNoMatch || published == nil && err != nil {
 				t.Fatalf("call %d, after %v: %v left %v", n, after, published, err)
 			}
-			if _, err := x.Publish(p, policy, attesttest.Key("index"), attesttest.Now); err != nil {
+			if _, _, err := x.Publish(context.Background(), p.Bundle, p.Package.Archive()); err != nil {
 				t.Fatalf("call %d, after %v: again: %v", n, after, err)
 			}
 			got := listing(t, dir)
@@ -125,14 +141,9 @@ func TestCrashWhilePublishing(t *testing.T) {
 	}
 }
 
-func publicationOf(t *testing.T, w *attesttest.World) *attest.Publication {
-	t.Helper()
-	r := w.Honest()
-	p, err := attest.NewPublication(w.LoadPolicy(), r.Bundle, r.Package.Archive(), attesttest.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
+// writingOf is who writes by a policy.
+func writingOf(policy *attest.Policy) Writing {
+	return Writing{Policy: policy, Key: attesttest.Key("index"), Now: func() time.Time { return attesttest.Now }}
 }
 
 // listing returns names and contents, without what a crash may leave behind.

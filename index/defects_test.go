@@ -159,6 +159,6 @@ func TestG46_SmallOrderIndexKey(t *testing.T) {
 	must(t, err)
 	must(t, os.Chmod(filepath.Join(dir, "config.json"), 0o644))
 	must(t, os.WriteFile(filepath.Join(dir, "config.json"), []byte(strings.Replace(string(raw), attesttest.Key("index").Public().String(), weak, 1)), 0o644))
-	_, err = index.Open(dir)
+	_, err = index.Open(dir, index.Writing{})
 	code(t, err, fault.KeyWeak)
 }

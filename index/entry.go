@@ -4,7 +4,6 @@ import (
 	"crypto/ed25519"
 	"encoding/base64"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -110,9 +109,8 @@ func (e *Entry) validate() error {
 		return fault.New(fault.Semantic, "an entry without a release has neither oci nor an assurance")
 	case e.Assurance != AssuranceQuorum && e.Assurance != AssuranceNone:
 		return fault.New(fault.Semantic, "assurance %.80q is unknown", e.Assurance)
-	case e.Seq != nil:
-		return fault.New(fault.SchemaUnsupported, "the entry is logged, which this version of rebuild can not check yet").
-			WithHint("use a later version of rebuild")
+	case e.Seq != nil && *e.Seq < 0:
+		return fault.New(fault.Structure, "seq %d is negative", *e.Seq)
 	}
 	return e.validateLists()
 }
@@ -129,14 +127,12 @@ func (e *Entry) validateLists() error {
 		last = d.Name
 	}
 	for _, id := range e.Advisories {
-		if !advisoryGrammar.MatchString(id) {
-			return fault.New(fault.Structure, "advisory %.80q is not an id of letters, digits and dashes", id)
+		if err := attest.CheckAdvisory(id); err != nil {
+			return err
 		}
 	}
 	return nil
 }
-
-var advisoryGrammar = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.-]{0,63}$`)
 
 // Sign signs the entry with an index key.
 func (e *Entry) Sign(key attest.Signer) error {
@@ -156,10 +152,16 @@ func (e *Entry) Sign(key attest.Signer) error {
 // policy has at a time. An entry without one is ENTRY_UNSIGNED. A key that
 // only the index knows, because the index served it, is KEY_UNKNOWN.
 func (e *Entry) VerifySignature(policy *attest.Policy, now time.Time) error {
+	return e.verifySignature(func(id attest.KeyID) (attest.PublicKey, error) { return policy.IndexKey(id, now) })
+}
+
+// verifySignature checks the entry's signature by the key that keyOf has for
+// its id.
+func (e *Entry) verifySignature(keyOf func(attest.KeyID) (attest.PublicKey, error)) error {
 	s := e.Signature
 	if s == nil {
 		return fault.New(fault.EntryUnsigned, "%s@%s is unsigned", e.Name, e.Version).
-			WithHint("ask who runs the index to sign the entry, or use another index")
+			WithHint("ask who runs the index to run: rebuild index backfill --write")
 	}
 	if s.Kind != signatureKind {
 		return fault.New(fault.SignatureUnsupported, "%s@%s has a signature of kind %.40q, not %s", e.Name, e.Version, s.Kind, signatureKind)
@@ -172,7 +174,7 @@ func (e *Entry) VerifySignature(policy *attest.Policy, now time.Time) error {
 	if err != nil || len(sig) != ed25519.SignatureSize || base64.StdEncoding.EncodeToString(sig) != s.Sig {
 		return fault.New(fault.Parse, "the signature of %s@%s is not the base64 of 64 bytes", e.Name, e.Version)
 	}
-	key, err := policy.IndexKey(s.KeyID, now)
+	key, err := keyOf(s.KeyID)
 	if err != nil {
 		return err
 	}
@@ -213,6 +215,15 @@ func (e *Entry) CheckRelease(digest store.Digest, r *attest.Release, doc attest.
 	}
 	if !slices.Equal(e.Deps, deps(doc)) {
 		return fault.New(fault.EvidenceMismatch, "the entry of %s@%s has the deps %v, the package says %v", e.Name, e.Version, e.Deps, deps(doc))
+	}
+	return nil
+}
+
+// checkPackage compares the entry with a package that has no release.
+func (e *Entry) checkPackage(doc attest.PackageDocument) error {
+	if e.Name != doc.Name || e.Version != doc.Version || !slices.Equal(e.Deps, deps(doc)) {
+		return fault.New(fault.EvidenceMismatch, "the entry is of %s %s with the deps %v, the package is %s %s with %v",
+			e.Name, e.Version, e.Deps, doc.Name, doc.Version, deps(doc))
 	}
 	return nil
 }

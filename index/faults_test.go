@@ -1,6 +1,7 @@
 package index
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -56,20 +57,20 @@ func (f *faultyRead) Read(p []byte) (int, error) {
 }
 
 // indexOf makes a signed index with a publication in it, or without any.
-func indexOf(t *testing.T, p *attest.Publication, policy *attest.Policy) string {
+func indexOf(t *testing.T, p *attesttest.Released, policy *attest.Policy) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "index")
-	if err := Init(dir, Config{Signing: SigningWith(attesttest.Key("index").Public())}); err != nil {
+	if err := Init(context.Background(), dir, Config{Signing: SigningWith(attesttest.Key("index").Public())}, Writing{}); err != nil {
 		t.Fatal(err)
 	}
 	if p == nil {
 		return dir
 	}
-	x, err := Open(dir)
+	x, err := Open(dir, writingOf(policy))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := x.Publish(p, policy, attesttest.Key("index"), attesttest.Now); err != nil {
+	if _, _, err := x.Publish(context.Background(), p.Bundle, p.Package.Archive()); err != nil {
 		t.Fatal(err)
 	}
 	return dir
@@ -80,12 +81,12 @@ func indexOf(t *testing.T, p *attest.Publication, policy *attest.Policy) string 
 func TestNoReadFailsUnseen(t *testing.T) {
 	w := attesttest.New(t)
 	policy := w.LoadPolicy()
-	dir := indexOf(t, publicationOf(t, w), policy)
+	dir := indexOf(t, w.Honest(), policy)
 	for n := 1; ; n++ {
 		files := &faultyFiles{os.DirFS(dir), n}
-		r, err := NewReader(files, dir)
+		r, err := NewReader(context.Background(), Dir(files, dir), Reading{Policy: policy, Now: attesttest.Now})
 		if err == nil {
-			_, _, err = r.Verify("hello", "", policy, attesttest.Now)
+			_, _, err = r.Verify(context.Background(), "hello", "")
 		}
 		if files.left > 0 {
 			if err != nil || n < 20 {
@@ -105,30 +106,22 @@ func TestNoReadFailsUnseen(t *testing.T) {
 func TestNoReadFailsUnseenWhilePublishing(t *testing.T) {
 	w := attesttest.New(t)
 	policy := w.LoadPolicy()
-	first := publicationOf(t, w)
+	first := w.Honest()
 	next := strings.Replace(attesttest.PackageTOML, "0.1.0", "0.2.0", 1)
-	released := w.Release(w.Statements(), nil, next, []string{"r1"}, []string{"r1", "r2"})
-	second, err := attest.NewPublication(policy, released.Bundle, released.Package.Archive(), attesttest.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
+	second := w.Release(w.Statements(), nil, next, []string{"r1"}, []string{"r1", "r2"})
 	want := ""
 	for n := 1; ; n++ {
 		dir := indexOf(t, first, policy)
 		before := listing(t, dir)
 		files := &faultyFiles{os.DirFS(dir), n + 1<<20}
-		r, err := NewReader(files, dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		x := &Index{dir, durable.OS{}, r}
+		x := &Index{dir, durable.OS{}, files, Dir(files, dir), writingOf(policy)}
 		files.left = n
-		checked := x.Check(second, policy, attesttest.Key("index"), attesttest.Now)
+		checked := x.Check(context.Background(), second.Bundle, second.Package.Archive())
 		if after := listing(t, dir); after != before {
 			t.Fatalf("read %d: looking wrote", n)
 		}
 		files.left = n
-		_, err = x.Publish(second, policy, attesttest.Key("index"), attesttest.Now)
+		_, _, err := x.Publish(context.Background(), second.Bundle, second.Package.Archive())
 		after := listing(t, dir)
 		switch {
 		case err == nil && files.left > 0:
@@ -152,17 +145,17 @@ func TestCrashWhileInitialising(t *testing.T) {
 		for n := 1; ; n++ {
 			dir := filepath.Join(t.TempDir(), "index")
 			disk := &faultyDisk{left: n, after: after}
-			err := initIndex(disk, dir, Config{})
+			err := initIndex(context.Background(), disk, dir, Config{}, Writing{})
 			if err == nil && disk.left > 0 {
 				break
 			}
 			if err != nil && fault.CodeOf(err) != fault.Internal {
 				t.Errorf("call %d, after %v: %v", n, after, err)
 			}
-			if _, open := Open(dir); open == nil {
+			if _, open := Open(dir, Writing{}); open == nil {
 				continue // it took effect
 			}
-			if err := Init(dir, Config{}); err != nil {
+			if err := Init(context.Background(), dir, Config{}, Writing{}); err != nil {
 				t.Errorf("call %d, after %v: again: %v", n, after, err)
 			}
 		}
@@ -172,7 +165,7 @@ func TestCrashWhileInitialising(t *testing.T) {
 // Each field of an entry alone, wrong: a line is read before its signature is
 // checked, and most of it no signature covers.
 func TestParseEntryRefuses(t *testing.T) {
-	seq := int64(7)
+	seq := int64(-7)
 	digest := store.DigestOf(nil)
 	for name, c := range map[string]struct {
 		edit func(*Entry)
@@ -186,7 +179,7 @@ func TestParseEntryRefuses(t *testing.T) {
 		"assurance":           {func(e *Entry) { e.Assurance = "vetted" }, fault.Semantic},
 		"quorum of nothing":   {func(e *Entry) { e.Release = "" }, fault.Semantic},
 		"oci of nothing":      {func(e *Entry) { e.Release, e.Assurance, e.OCI = "", AssuranceNone, digest }, fault.Semantic},
-		"logged":              {func(e *Entry) { e.Seq = &seq }, fault.SchemaUnsupported},
+		"seq":                 {func(e *Entry) { e.Seq = &seq }, fault.Structure},
 		"dependency":          {func(e *Entry) { e.Deps = []Dep{{"..", "^1"}} }, fault.Structure},
 		"dependencies' order": {func(e *Entry) { e.Deps = []Dep{{"b", "^1"}, {"a", "^1"}} }, fault.Semantic},
 		"dependency twice":    {func(e *Entry) { e.Deps = []Dep{{"a", "^1"}, {"a", "^2"}} }, fault.Semantic},
@@ -258,11 +251,11 @@ func TestWritersAreRefusedFirst(t *testing.T) {
 	key := attesttest.Key("index").Public()
 	bad := SigningWith(key)
 	bad.PublicKeys[0].NotAfter = "tomorrow"
-	if err := Init(t.TempDir(), Config{Signing: bad}); fault.CodeOf(err) == "" {
+	if err := Init(context.Background(), t.TempDir(), Config{Signing: bad}, Writing{}); fault.CodeOf(err) == "" {
 		t.Error("an index with a key that ends tomorrow")
 	}
 	w := attesttest.New(t)
-	p := publicationOf(t, w)
+	p := w.Honest()
 	for what, block := range map[string]func(string) error{
 		lockFile: func(dir string) error { return os.Mkdir(filepath.Join(dir, lockFile), 0o755) },
 		"he":     func(dir string) error { return os.WriteFile(filepath.Join(dir, "he"), nil, 0o644) }, // where hello's folder goes
@@ -271,11 +264,11 @@ func TestWritersAreRefusedFirst(t *testing.T) {
 		if err := block(dir); err != nil {
 			t.Fatal(err)
 		}
-		x, err := Open(dir)
+		x, err := Open(dir, writingOf(w.LoadPolicy()))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if e, err := x.Publish(p, w.LoadPolicy(), attesttest.Key("index"), attesttest.Now); fault.CodeOf(err) == "" || e != nil {
+		if e, _, err := x.Publish(context.Background(), p.Bundle, p.Package.Archive()); fault.CodeOf(err) == "" || e != nil {
 			t.Errorf("%s was in the way, and %+v is published", what, e)
 		}
 	}

@@ -1,6 +1,7 @@
 package index_test
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -36,8 +37,8 @@ func TestForeignIndexIsNotWaitedFor(t *testing.T) {
 			root, err := os.OpenRoot(dir)
 			if err == nil {
 				var r *index.Reader
-				if r, err = index.NewReader(root.FS(), "there"); err == nil {
-					_, _, err = r.Verify("hello", "0.1.0", w.LoadPolicy(), attesttest.Now)
+				if r, err = index.NewReader(context.Background(), index.Dir(root.FS(), "there"), index.Reading{Policy: w.LoadPolicy(), Now: attesttest.Now}); err == nil {
+					_, _, err = r.Verify(context.Background(), "hello", "0.1.0")
 				}
 			}
 			done <- err

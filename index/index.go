@@ -4,28 +4,34 @@
 //	config.json                          how to read it, and advertised keys
 //	1/a  2/ab  3/a/abc  he/ll/hello      one line per version, [Entry]
 //	~org/he/ll/hello                     the same, of a package org/hello
-//	statements/<payload hex>.dsse.json   releases and the results they rest on
+//	statements/<payload hex>.dsse.json   releases, results, yanks
 //	objects/sha256/<hex>                 archives, plans, locks, manifests
+//	checkpoint  head  tile/...           the log, append-only
+//	view/root  view/<2 hex>  ...         digest of config.json and all lines
+//	chains/...                           derived: the leaves of each chain
+//	entries.json  pubkeys.json           derived, only if exported
+//	.staged                              what a publication is about to write
 //	lock                                 excludes a second writer
 //
 // Readers call [NewReader] and then [Reader.Verify] or [Reader.Lookup]; they
 // need no trust in who serves the files, only a policy. Writers call [Init]
-// once, then [Open] and [Index.Publish].
+// once, then [Open] and [Index.Publish], [Index.AddStatements],
+// [Index.AddPackage] or [Index.Yank]; whoever keeps the index runs [Fsck].
 //
-// Publishing writes what a line names before the line itself, each file
-// durably, and the line file is replaced in one step. So a crash at any point
-// leaves an index that a reader accepts, with the new version or without it,
-// and publishing again ends in the same bytes. A published version never
-// changes.
+// A write to a logged index is staged -> log -> view (see publication.commit):
+// a crash at any point is made good by the next writer, and doing the same
+// again ends in the same bytes. Without a log a line file is replaced in one
+// step, after everything that it leads to. A published version never changes,
+// but for its yanked, advisories, backfilled and a signature that was missing.
 //
-// This is the unlogged index: yanked, advisories and backfilled are shown as
-// what the server says, and dropping a line or a version is not noticed. The
-// log that binds them is not part of this version, and an index that has one
-// is refused.
+// In an unlogged index those are what the server says, and dropping a line or
+// a version is not noticed. In a logged one the head of the log fixes all of
+// it: each change is a leaf, and no leaf can be taken back.
 package index
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -40,277 +46,216 @@ import (
 	"rebuild/internal/document"
 	"rebuild/internal/durable"
 	"rebuild/internal/fault"
-	"rebuild/internal/names"
+	"rebuild/store"
 )
 
-// Index is an index in a local directory that can be written.
+// LogWriter is the log of an index while it is open for writing.
+type LogWriter interface {
+	// Size returns how many leaves are integrated.
+	Size() int64
+	// Append adds leaves in this order behind the last one, all of them or
+	// none, and returns once the published checkpoint covers them. Without
+	// leaves it publishes a checkpoint of what is integrated, if there is none.
+	Append(ctx context.Context, leaves [][]byte) error
+	// Close ends everything that works for the log.
+	Close(ctx context.Context) error
+}
+
+// OpenLog opens the log in the directory of an index. For [Init] it makes it.
+type OpenLog func(ctx context.Context, dir string) (LogWriter, error)
+
+// Writing is what a writer of an index goes by.
+type Writing struct {
+	// Policy decides whose statements, releases and yanks are taken in. nil:
+	// only what needs none is, such as an entry without a release.
+	Policy *attest.Policy
+	// Key signs entries; nil leaves them unsigned, where that is allowed.
+	Key attest.Signer
+	// Log opens the log; nil: an unlogged index.
+	Log OpenLog
+	// LogKey is the log's key. It is compared with the one in config.json
+	// before anything is written, and signs checkpoints anew ([Index.SignCheckpoint]).
+	LogKey attest.Signer
+	Now    func() time.Time
+}
+
+// Index is an index in a local directory that can be written. Several may be
+// open for one directory, in several processes: each write waits for its turn.
 type Index struct {
 	dir  string
 	disk durable.FS
-	*Reader
+	fsys fs.FS
+	src  Source
+	in   Writing
+}
+
+// Open opens the index in dir for writing. What is no index is INDEX_FETCH.
+func Open(dir string, w Writing) (*Index, error) { return open(durable.OS{}, dir, w) }
+
+func open(disk durable.FS, dir string, w Writing) (*Index, error) {
+	x := newIndex(disk, dir, w)
+	_, err := x.config()
+	if err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+func newIndex(disk durable.FS, dir string, w Writing) *Index {
+	files := os.DirFS(dir)
+	return &Index{dir, disk, files, Dir(files, dir), w}
+}
+
+// Dir returns the directory of the index.
+func (x *Index) Dir() string { return x.dir }
+
+// Config returns what the index says of itself now.
+func (x *Index) Config() (Config, error) {
+	c, err := x.config()
+	if err != nil {
+		return Config{}, err
+	}
+	return *c, nil
+}
+
+func (x *Index) config() (*Config, error) {
+	data, err := x.read(configFile, document.IndexConfig.MaxBytes)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fault.New(fault.IndexFetch, "%s is not an index: it has no %s", x.dir, configFile).
+			WithHint("check the path; a new index is made by: rebuild index init %s", x.dir)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return decodeConfig(data)
+}
+
+// read returns a file of the index. Not being there is fs.ErrNotExist.
+func (x *Index) read(path string, limit int64) ([]byte, error) {
+	return x.src.Get(context.Background(), path, limit, true)
+}
+
+// Reader returns a reader of the index.
+func (x *Index) Reader(ctx context.Context, in Reading) (*Reader, error) {
+	return NewReader(ctx, x.src, in)
+}
+
+func writeFault(err error) error {
+	var coded *fault.Error
+	if err == nil || errors.As(err, &coded) {
+		return err
+	}
+	return fault.New(fault.Internal, "writing the index: %w", err)
 }
 
 // Init makes a new index in dir, which is created. A directory that holds
-// anything is USAGE: a mistyped path must not become a second index.
-func Init(dir string, c Config) error { return initIndex(durable.OS{}, dir, c) }
+// anything is USAGE: a mistyped path must not become a second index. What an
+// Init left that was stopped is taken up again.
+//
+// With c.Log the index is logged, and leaf 0 of the log is its config.
+func Init(ctx context.Context, dir string, c Config, w Writing) error {
+	return initIndex(ctx, durable.OS{}, dir, c, w)
+}
 
-func initIndex(fsys durable.FS, dir string, c Config) error {
-	c.SchemaVersion = document.IndexConfig.ID()
-	if err := c.validate(); err != nil {
+func initIndex(ctx context.Context, disk durable.FS, dir string, c Config, w Writing) error {
+	data, err := encodeConfig(&c)
+	if err != nil {
 		return err
 	}
+	if err := emptyForInit(dir); err != nil {
+		return err
+	}
+	if err := durable.MkdirAll(disk, dir); err != nil {
+		return writeFault(err)
+	}
+	x := newIndex(disk, dir, w)
+	if c.Log == nil {
+		return writeFault(durable.WriteFile(disk, filepath.Join(dir, configFile), data))
+	}
+	return x.turn(ctx, &c, func(t *turn) error { return t.enterConfig(ctx, data) })
+}
+
+func encodeConfig(c *Config) ([]byte, error) {
+	c.SchemaVersion = document.IndexConfig.ID()
+	if err := c.validate(); err != nil {
+		return nil, err
+	}
+	return document.Encode(c)
+}
+
+// initLeaves are what an Init that was stopped may have made: config.json is
+// written behind the log, so a directory that has it is an index.
+var initLeaves = []string{stagedFile, lockFile, checkpointFile, "tile", "view", "chains", ".state"}
+
+func emptyForInit(dir string) error {
 	held, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return writeFault(err)
 	}
 	for _, entry := range held {
-		if !strings.HasPrefix(entry.Name(), durable.TempPrefix) { // left by an Init that was stopped
-			return fault.New(fault.Usage, "%s is not empty: it holds %s", dir, entry.Name()).
-				WithHint("name an empty directory")
+		name := entry.Name()
+		if !strings.HasPrefix(name, durable.TempPrefix) && !slices.Contains(initLeaves, name) {
+			return fault.New(fault.Usage, "%s is not empty: it holds %s", dir, name).WithHint("name an empty directory")
 		}
 	}
-	data, err := document.Encode(c)
+	return nil
+}
+
+// SetConfig replaces config.json. In a logged index that is an event. A config
+// that names a log makes a log for an index that had none: the lines that are
+// there are then under its view, and no leaf is about them.
+func (x *Index) SetConfig(ctx context.Context, c Config) error {
+	data, err := encodeConfig(&c)
 	if err != nil {
 		return err
 	}
-	if err := durable.MkdirAll(fsys, dir); err != nil {
-		return writeFault(err)
+	old, err := x.config()
+	if err != nil {
+		return err
 	}
-	return writeFault(durable.WriteFile(fsys, filepath.Join(dir, configFile), data))
+	switch {
+	case old.Log != nil && (c.Log == nil || *c.Log != *old.Log):
+		return fault.New(fault.Usage, "the log of an index can not be changed or taken away").
+			WithHint("keep log in %s as it is, or make a new index", configFile)
+	case c.Log == nil:
+		return x.turn(ctx, nil, func(t *turn) error { return t.x.replace(map[string][]byte{configFile: data}) })
+	}
+	return x.turn(ctx, &c, func(t *turn) error { return t.enterConfig(ctx, data) })
 }
 
-func writeFault(err error) error {
-	if err == nil {
+// enterConfig logs a config. The same again is nothing new.
+func (t *turn) enterConfig(ctx context.Context, data []byte) error {
+	if held, err := t.x.read(configFile, document.IndexConfig.MaxBytes); err == nil && bytes.Equal(held, data) && t.tip != nil {
 		return nil
 	}
-	return fault.New(fault.Internal, "writing the index: %w", err)
-}
-
-// Open opens the index in dir for writing.
-func Open(dir string) (*Index, error) { return open(durable.OS{}, dir) }
-
-func open(fsys durable.FS, dir string) (*Index, error) {
-	reader, err := NewReader(os.DirFS(dir), dir)
-	if err != nil {
-		return nil, err
-	}
-	return &Index{dir, fsys, reader}, nil
-}
-
-// Publish adds a release to the index under an entry signed by key, and
-// returns the entry. The publication was verified by the policy; the key must
-// be one that the policy has for index entries at that time (KEY_UNKNOWN,
-// KEY_EXPIRED), or readers would refuse the entry.
-//
-// A version that is there already is ALREADY_PUBLISHED, also under another
-// +build. Publishing the same release again changes nothing and returns the
-// entry that is there. If the owners differ from those of the release before,
-// each old owner must have signed too (OWNER_CHANGED). What [CanHold] refuses is
-// not taken in.
-func (x *Index) Publish(p *attest.Publication, policy *attest.Policy, key attest.Signer, now time.Time) (*Entry, error) {
-	e, err := x.entry(p, policy, key, now)
-	if err != nil {
-		return nil, err
-	}
-	unlock, err := durable.Lock(filepath.Join(x.dir, lockFile), true)
-	if err != nil {
-		return nil, writeFault(err)
-	}
-	defer unlock()
-	path, lines, there, err := x.admit(e, p)
-	if there != nil || err != nil {
-		return there, err
-	}
-	// A crash up to here, or in here, leaves files that no line names.
-	if err := x.writeContent(p); err != nil {
-		return nil, err
-	}
-	// From the rename of this file on the version is published.
-	return e, x.write(path, lines)
-}
-
-// Check says whether Publish would refuse the release now, and writes nothing.
-// It is for a publisher who writes other files too, and none of them in vain.
-func (x *Index) Check(p *attest.Publication, policy *attest.Policy, key attest.Signer, now time.Time) error {
-	e, err := x.entry(p, policy, key, now)
+	p, err := t.begin()
 	if err != nil {
 		return err
 	}
-	_, _, _, err = x.admit(e, p)
-	return err
-}
-
-// CanHold refuses a release that no index of this version can give back whole:
-// one that is logged, whose events and proof are not kept (USAGE).
-func CanHold(p *attest.Publication) error {
-	if r := p.Release().Release(); r.LogOrigin != "" {
-		return fault.New(fault.Usage, "%s %s is in log %s, and an index keeps no log yet: it could not be verified from there", r.Name, r.Version, r.LogOrigin).
-			WithHint("publish it without --index; the bundle holds the events and their proof")
-	}
-	return nil
-}
-
-// entry makes the signed entry of a release that readers will accept.
-func (x *Index) entry(p *attest.Publication, policy *attest.Policy, key attest.Signer, now time.Time) (*Entry, error) {
-	if err := CanHold(p); err != nil {
-		return nil, err
-	}
-	e := NewEntry(p)
-	if err := e.Sign(key); err != nil {
-		return nil, err
-	}
-	return e, x.CheckEntry(e, policy, now)
-}
-
-// admit returns the line file with the entry added, or the entry that is there
-// if it is of the same release.
-func (x *Index) admit(e *Entry, p *attest.Publication) (path string, lines []byte, there *Entry, err error) {
-	path, lines, entries, err := x.lines(e.Name)
-	if err != nil {
-		return "", nil, nil, err
-	}
-	if there, err := e.published(entries); there != nil || err != nil {
-		return "", nil, there, err
-	}
-	if err := x.checkTwins(e.Name); err != nil {
-		return "", nil, nil, err
-	}
-	if err := x.checkOwners(p, entries); err != nil {
-		return "", nil, nil, err
-	}
-	line, err := e.Encode()
-	if err != nil {
-		return "", nil, nil, err
-	}
-	if lines = append(append(lines, line...), '\n'); len(lines) > maxLines {
-		return "", nil, nil, fault.New(fault.Semantic, "%s would have %d bytes, at most %d are allowed", path, len(lines), maxLines)
-	}
-	return path, lines, nil, nil
-}
-
-// lines returns the line file of a package as it is, empty if there is none.
-func (x *Index) lines(name string) (path string, data []byte, entries []*Entry, err error) {
-	if path, err = linePath(name); err != nil {
-		return "", nil, nil, err
-	}
-	data, err = x.read(path, maxLines)
-	if errors.Is(err, fs.ErrNotExist) {
-		return path, nil, nil, nil
-	}
-	if err != nil {
-		return "", nil, nil, err
-	}
-	// A line that this version can not read may be the version at hand.
-	refuse := false
-	entries, err = parseLines(path, name, data, func(string) { refuse = true })
-	if err == nil && refuse {
-		err = fault.New(fault.SchemaUnsupported, "%s has lines of a newer version of rebuild, which this one must not add to", path).
-			WithHint("use a version of rebuild that reads them")
-	}
-	return path, data, entries, err
-}
-
-// published returns the entry that is there if it is of the same release, and
-// an error if the version is taken by another.
-func (e *Entry) published(entries []*Entry) (*Entry, error) {
-	for _, there := range entries {
-		if names.CompareVersions(there.Version, e.Version) != 0 {
-			continue
+	if t.tip == nil { // the first leaf fixes the lines that are there
+		if err := p.viewLines(); err != nil {
+			return err
 		}
-		if there.Release == e.Release && there.Cksum == e.Cksum {
-			return there, nil
-		}
-		return nil, fault.New(fault.AlreadyPublished, "%s@%s is published already, as release %s", there.Name, there.Version, there.Release).
-			WithHint("publish a new version; a published one never changes")
 	}
-	return nil, nil
-}
-
-// checkTwins refuses a name that differs only in - and _ from one that is
-// there. It follows every directory that could lead to such a name.
-func (x *Index) checkTwins(name string) error {
-	path, err := linePath(name)
-	if err != nil {
+	if err := p.put(configFile, data); err != nil {
 		return err
 	}
-	found := []string{"."}
-	for _, part := range strings.Split(path, "/") {
-		var next []string
-		for _, dir := range found {
-			held, err := fs.ReadDir(x.fsys, dir)
-			if err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return writeFault(err)
-			}
-			for _, entry := range held {
-				if names.Fold(entry.Name()) == names.Fold(part) {
-					next = append(next, strings.TrimPrefix(dir+"/"+entry.Name(), "./"))
-				}
-			}
-		}
-		found = next
-	}
-	for _, twin := range found {
-		if twin != path {
-			return fault.New(fault.Semantic, "%s differs only in - and _ from the package at %s", name, twin).
-				WithHint("choose another name")
-		}
-	}
-	return nil
-}
-
-// checkOwners wants the consent of the old owners when the owners change.
-func (x *Index) checkOwners(p *attest.Publication, entries []*Entry) error {
-	old, err := x.previousOwners(entries)
-	if err != nil {
+	if _, err := p.log(ctx, attest.Event{Chain: indexChain, Type: attest.EventConfig, Object: store.DigestOf(data)}); err != nil {
 		return err
 	}
-	release := p.Release().Release()
-	fresh := release.OwnerKeys()
-	if slices.Equal(old, fresh) {
-		return nil
-	}
-	for _, k := range old {
-		if !p.SignedBy(k) {
-			return fault.New(fault.OwnerChanged, "%s was owned by %s until now, who has not signed version %s",
-				release.Name, k.Fingerprint(), release.Version).
-				WithHint("have the old owner sign the release too")
-		}
-	}
-	return nil
+	return p.commit(ctx)
 }
 
-// previousOwners returns the owners of the last release in the line file. It
-// was verified when it was published; here it only must be the one named.
-func (x *Index) previousOwners(entries []*Entry) ([]attest.PublicKey, error) {
-	for _, e := range slices.Backward(entries) {
-		if e.Release == "" {
-			continue
-		}
-		raw, err := x.statement(e.Release)
-		if err != nil {
-			return nil, err
-		}
-		return attest.OwnersOf(raw)
-	}
-	return nil, nil
+// replace writes files of the index, each in one step, in the order of their
+// names.
+func (x *Index) replace(files map[string][]byte) error {
+	return x.replaceInOrder(slices.Sorted(maps.Keys(files)), files)
 }
 
-// writeContent writes everything that the entry leads to. A file that is
-// there and whole is left alone, a damaged one is replaced.
-func (x *Index) writeContent(p *attest.Publication) error {
-	files := map[string][]byte{}
-	for d, data := range p.Objects() {
-		files[objectPath(d)] = data
-	}
-	for d, data := range p.Envelopes() {
-		files[statementPath(d)] = data
-	}
+func (x *Index) replaceInOrder(order []string, files map[string][]byte) error {
 	batch := durable.NewBatch(x.disk)
 	defer batch.Abort()
-	for _, path := range slices.Sorted(maps.Keys(files)) {
-		if there, err := x.read(path, maxObject); err == nil && bytes.Equal(there, files[path]) {
-			continue
-		}
+	for _, path := range order {
 		if err := x.add(batch, path, files[path]); err != nil {
 			return writeFault(err)
 		}
@@ -318,12 +263,30 @@ func (x *Index) writeContent(p *attest.Publication) error {
 	return writeFault(batch.Commit())
 }
 
+// writeContent writes files that are named by what they hold. One that is
+// there and whole is left alone, a damaged one is replaced. A crash leaves
+// files that nothing leads to.
+func (x *Index) writeContent(files map[string][]byte) error {
+	missing := map[string][]byte{}
+	for path, data := range files {
+		if there, err := x.read(path, maxObject); err != nil || !bytes.Equal(there, data) {
+			missing[path] = data
+		}
+	}
+	return x.replace(missing)
+}
+
 func (x *Index) add(batch *durable.Batch, path string, data []byte) error {
-	full := filepath.Join(x.dir, filepath.FromSlash(path))
+	full, err := x.place(path)
+	if err != nil {
+		return err
+	}
 	if err := durable.MkdirAll(x.disk, filepath.Dir(full)); err != nil {
 		return err
 	}
-	w, err := durable.Create(x.disk, filepath.Dir(full))
+	// All temporary files are in one small folder, where the next turn finds
+	// what a killed one left without looking through all objects.
+	w, err := durable.Create(x.disk, x.dir)
 	if err != nil {
 		return err
 	}
@@ -334,10 +297,18 @@ func (x *Index) add(batch *durable.Batch, path string, data []byte) error {
 	return nil
 }
 
-func (x *Index) write(path string, data []byte) error {
-	full := filepath.Join(x.dir, filepath.FromSlash(path))
-	if err := durable.MkdirAll(x.disk, filepath.Dir(full)); err != nil {
-		return writeFault(err)
+// place returns where a file of the index is in the file system. A folder on the
+// way that is a link is refused: an index that came from somebody else must not
+// lead a writer, or a repair, out of itself.
+func (x *Index) place(path string) (string, error) {
+	at := x.dir
+	parts := strings.Split(path, "/")
+	for _, part := range parts[:len(parts)-1] {
+		at = filepath.Join(at, part)
+		if info, err := os.Lstat(at); err == nil && info.Mode().Type() == fs.ModeSymlink {
+			return "", fault.New(fault.Usage, "%s is a link, and nothing is written through it", at).
+				WithHint("put a folder in its place; to keep a part of an index elsewhere, mount it there")
+		}
 	}
-	return writeFault(durable.WriteFile(x.disk, full, data))
+	return filepath.Join(at, parts[len(parts)-1]), nil
 }

@@ -1,0 +1,148 @@
+package index
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// operation is a write, on an index that was made ready for it.
+type operation struct {
+	prepare func(*bench)
+	do      func(context.Context, *Index) error
+}
+
+// operations are all writes to a logged index.
+func operations(b *bench) map[string]operation {
+	var d draft
+	var yank []byte
+	pkg := pkgOf(b.t, "org/lib", "1.0.0")
+	c := b.config()
+	c.DL = "https://example.org/"
+	return map[string]operation{
+		"statements": {nil, func(ctx context.Context, x *Index) error {
+			_, err := x.AddStatements(ctx, b.PlanJSON, b.Statements())
+			return err
+		}},
+		"publish": {func(b *bench) { b.statements(); d = b.propose() }, func(ctx context.Context, x *Index) error {
+			_, _, err := x.Publish(ctx, d.Bundle, d.archive)
+			return err
+		}},
+		"package": {nil, func(ctx context.Context, x *Index) error {
+			_, _, err := x.AddPackage(ctx, pkg)
+			return err
+		}},
+		"yank": {func(b *bench) {
+			b.unsigned("tool", "1.0.0")
+			yank = b.yankOf("tool", "1.0.0", "r1", "r2")
+		}, func(ctx context.Context, x *Index) error {
+			_, err := x.Yank(ctx, yank)
+			return err
+		}},
+		"backfill": {func(b *bench) { b.unsigned("tool", "1.0.0"); b.unsigned("tool", "2.0.0"); b.unsigned("a", "1.0.0") },
+			func(ctx context.Context, x *Index) error {
+				_, err := x.Backfill(ctx, BackfillOptions{Write: true})
+				return err
+			}},
+		"config": {nil, func(ctx context.Context, x *Index) error { return x.SetConfig(ctx, c) }},
+		"sign":   {nil, func(ctx context.Context, x *Index) error { return x.SignCheckpoint(ctx) }},
+		"export": {func(b *bench) { b.unsigned("tool", "1.0.0") }, func(ctx context.Context, x *Index) error {
+			_, err := x.Export(ctx)
+			return err
+		}},
+	}
+}
+
+// Whatever call of a write to the disk or to the log fails, before or after it
+// took effect: the index is sound then, and doing it again ends in the same
+// bytes as if nothing had happened.
+func TestEveryWriteSurvivesACrashAtEveryCall(t *testing.T) {
+	for name := range operations(plainBench(t)) {
+		t.Run(name, func(t *testing.T) {
+			b := plainBench(t).quick().init()
+			op := operations(b)[name]
+			if op.prepare != nil {
+				op.prepare(b)
+			}
+			ready := b.dir
+			clone := func() {
+				b.dir = filepath.Join(t.TempDir(), "index")
+				b.must(os.CopyFS(b.dir, os.DirFS(ready)))
+			}
+			clone()
+			b.must(op.do(context.Background(), b.open()))
+			want := listing(t, b.dir)
+			b.fsckClean()
+			for _, after := range []bool{false, true} {
+				for n := 1; ; n++ {
+					clone()
+					disk := &faultyDisk{left: n, after: after}
+					err := op.do(context.Background(), b.on(disk))
+					if err == nil && disk.left > 0 {
+						break
+					}
+					b.fsckClean()
+					b.must(op.do(context.Background(), b.open()))
+					if got := listing(t, b.dir); got != want {
+						t.Fatalf("call %d, after %t: %v, and again ends in other bytes\n%s\nnot\n%s", n, after, err, got, want)
+					}
+					if b.fsckClean(); t.Failed() {
+						t.Fatalf("call %d, after %t: %v", n, after, err)
+					}
+				}
+			}
+		})
+	}
+}
+
+// on opens the index on a disk that fails.
+func (b *bench) on(disk *faultyDisk) *Index {
+	b.t.Helper()
+	in := b.in
+	in.Log = func(ctx context.Context, dir string) (LogWriter, error) {
+		l, err := b.openQuickLog(ctx, dir)
+		if err != nil {
+			return nil, err
+		}
+		return faultyLog{l, disk}, nil
+	}
+	x, err := open(disk, b.dir, in)
+	b.must(err)
+	return x
+}
+
+// An Init that was stopped is taken up again, and is no index before.
+func TestLoggedInitSurvivesACrash(t *testing.T) {
+	want := ""
+	for _, after := range []bool{false, true} {
+		for n := 1; ; n++ {
+			b := plainBench(t).quick()
+			disk := &faultyDisk{left: n, after: after}
+			in := b.in
+			in.Log = func(ctx context.Context, dir string) (LogWriter, error) {
+				l, err := b.openQuickLog(ctx, dir)
+				if err != nil {
+					return nil, err
+				}
+				return faultyLog{l, disk}, nil
+			}
+			err := initIndex(context.Background(), disk, b.dir, b.config(), in)
+			if err == nil && disk.left > 0 {
+				b.fsckClean()
+				want = listing(t, b.dir)
+				break
+			}
+			if _, is := Open(b.dir, b.in); is != nil {
+				b.init()
+			} else {
+				b.fsckClean()
+				b.must(b.open().Recover(context.Background()))
+			}
+			b.fsckClean()
+			if got := listing(t, b.dir); want != "" && got != want {
+				t.Fatalf("call %d, after %t: %v ends in\n%s\nnot\n%s", n, after, err, got, want)
+			}
+		}
+	}
+}
