@@ -19,6 +19,15 @@ import (
 // in it are known by their digest, so a plan can be made before they are
 // fetched.
 func contextTree(s *stages.Stage, entries []stages.Entry) (store.Digest, error) {
+	text, err := contextText(s, entries)
+	if err != nil {
+		return "", err
+	}
+	return store.DigestOf(text), nil
+}
+
+// contextText returns the text of that tree.
+func contextText(s *stages.Stage, entries []stages.Entry) ([]byte, error) {
 	text := []byte("rebuild.tree.v1\nd 0755 0 0 - - .\n")
 	for i := range entries {
 		e := &entries[i]
@@ -31,18 +40,17 @@ func contextTree(s *stages.Stage, entries []stages.Entry) (store.Digest, error) 
 		default:
 			size, content, err := hashEntry(s, e)
 			if err != nil {
-				return "", err
+				return nil, err
 			}
 			text = fmt.Appendf(text, "f %04o 0 0 %d %s ", e.Mode(), size, content)
 		}
 		text = append(appendEscaped(text, e.Path), '\n')
 	}
 	// Parsing holds the text to the one form it can have and to every limit.
-	tree, err := store.ParseTree(text)
-	if err != nil {
-		return "", fmt.Errorf("context of stage %s: %w", s.Name, err)
+	if _, err := store.ParseTree(text); err != nil {
+		return nil, fmt.Errorf("context of stage %s: %w", s.Name, err)
 	}
-	return tree.Digest(), nil
+	return text, nil
 }
 
 // hashEntry reads a file of the context, unless it is a source.
@@ -72,12 +80,8 @@ func appendEscaped(b []byte, s string) []byte {
 	return b
 }
 
-// contextsKind is the file that remembers context digests. It is a cache: it
-// can be deleted, and what it says of anything but context digests counts for
-// nothing.
-var contextsKind = document.Kind{Name: "rebuild.contexts", File: "contexts.json", Audience: "planner > planner",
-	Current: "1.0.0", Read: []string{"1.0.0"}, MaxBytes: 16 << 20}
-
+// contextsFile remembers context digests. It is a cache: it can be deleted, and
+// what it says of anything but context digests counts for nothing.
 const contextsFile = "contexts.json"
 
 // racy is how young a file may not be for its digest to be remembered: a
@@ -112,7 +116,7 @@ func LoadContexts(state string) *Contexts {
 	c := &Contexts{known: map[string]rememberedContext{}}
 	file := filepath.Join(state, contextsFile)
 	var in contextsFileData
-	if !readState(file, contextsKind, &in) || in.Contexts == nil {
+	if !readState(file, document.Contexts, &in) || in.Contexts == nil {
 		return c
 	}
 	c.known = in.Contexts
@@ -129,7 +133,7 @@ func (c *Contexts) save(state string) error {
 	if len(c.known) > maxRemembered {
 		clear(c.known) // folders that are gone have piled up
 	}
-	data, err := document.Encode(contextsFileData{contextsKind.ID(), c.known})
+	data, err := document.Encode(contextsFileData{document.Contexts.ID(), c.known})
 	if err != nil {
 		return err
 	}

@@ -211,7 +211,7 @@ func TestLineageOfAnImage(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := load(t, r.dir)
-	lock, err := p.NewLock()
+	lock, err := p.NewLock(t.Context(), pipeline.LockOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

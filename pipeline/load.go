@@ -52,14 +52,16 @@ type settings struct {
 // checked as a whole. It is not changed after Load.
 type Pipeline struct {
 	Name      stages.Name
-	Epoch     int64            // SOURCE_DATE_EPOCH, seconds, 1 to attest.MaxEpoch
-	Platforms []string         // sorted
-	Stages    []*stages.Stage  // each after its inputs, otherwise by name
-	Targets   []stages.Name    // sorted
-	Strict    bool             // no unpacking by BuildKit
-	Exec      stages.Profile   // of the stages that name none
-	Index     string           // "" = none
-	Images    []ImageReference // sorted by name
+	Epoch     int64           // SOURCE_DATE_EPOCH, seconds, 1 to attest.MaxEpoch
+	Platforms []string        // sorted
+	Stages    []*stages.Stage // each after its inputs, otherwise by name
+	Targets   []stages.Name   // sorted
+	Strict    bool            // no unpacking by BuildKit
+	Exec      stages.Profile  // of the stages that name none
+	Index     string          // "" = none
+	// Packages are those that are wanted of the index, each with a range.
+	Packages map[string]string
+	Images   []ImageReference // sorted by name
 
 	// Dir is the folder of pipeline.toml on disk, "" for an embedded one. File
 	// is pipeline.toml as messages call it.
@@ -252,9 +254,8 @@ func (p *Pipeline) fillOutside(in *settings) error {
 		return p.semantic([]any{"index"}, "index %q is not the URL of an index", p.Index).
 			WithHint("write \"sparse+file:///DIR/\" or \"sparse+https://HOST/\", with the last slash")
 	}
-	for _, name := range slices.Sorted(maps.Keys(in.Packages)) {
-		return p.semantic([]any{"packages", name}, "package %q: this version of rebuild does not resolve [packages]", name).
-			WithHint("add the package's own stages to stages, or its image to [images]")
+	if err := p.fillPackages(in); err != nil {
+		return err
 	}
 	for _, name := range slices.Sorted(maps.Keys(in.Images)) {
 		ref, err := parseImage(name, in.Images[name])
@@ -267,6 +268,22 @@ func (p *Pipeline) fillOutside(in *settings) error {
 		return p.place(err, "images")
 	}
 	return nil
+}
+
+// fillPackages checks what is wanted of the index. Which versions those are is
+// for rebuild.lock to say.
+func (p *Pipeline) fillPackages(in *settings) error {
+	p.Packages = in.Packages
+	all := slices.Sorted(maps.Keys(in.Packages))
+	for _, name := range all {
+		if err := names.Package(name); err != nil {
+			return p.place(err, "packages", name)
+		}
+		if _, err := names.ParseRange(in.Packages[name]); err != nil {
+			return p.place(err, "packages", name)
+		}
+	}
+	return p.place(names.Distinct(all), "packages")
 }
 
 const layoutScheme = "oci-layout:"

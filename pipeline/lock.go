@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -20,10 +21,12 @@ import (
 // digest it stands for (formats.md 4). It holds no time, host, path or tool
 // version, so that it is the same file on every machine.
 type Lock struct {
-	SchemaVersion string       `json:"schema_version"`
-	Toolchain     Toolchain    `json:"toolchain"`
-	Sources       []LockSource `json:"sources,omitempty"` // sorted by name
-	Images        []LockImage  `json:"images,omitempty"`  // sorted by name, platform
+	SchemaVersion string        `json:"schema_version"`
+	Toolchain     Toolchain     `json:"toolchain"`
+	Registry      *LockRegistry `json:"registry,omitempty"` // of packages that come from a logged index
+	Sources       []LockSource  `json:"sources,omitempty"`  // sorted by name
+	Images        []LockImage   `json:"images,omitempty"`   // sorted by name, platform
+	Packages      []LockPackage `json:"packages,omitempty"` // sorted by name, one version of each
 }
 
 // Toolchain is the contract that builds are made under.
@@ -74,6 +77,11 @@ func (l *Lock) sorted() bool {
 			return false
 		}
 	}
+	for i := 1; i < len(l.Packages); i++ {
+		if l.Packages[i-1].Name >= l.Packages[i].Name {
+			return false
+		}
+	}
 	return true
 }
 
@@ -89,11 +97,26 @@ func (p *Pipeline) readLock() (*Lock, error) {
 	if err != nil {
 		return nil, fault.New(fault.LockMissing, "%w", bare(err)).At(file, 0)
 	}
+	return decodeLock(file, data)
+}
+
+// DecodeLock reads the bytes of a rebuild.lock, wherever it lies. LOCK_DRIFT
+// means that it is not in its one order, or pins one name twice.
+func DecodeLock(file string, data []byte) (*Lock, error) {
+	l, err := decodeLock(file, data)
+	if err == nil && !l.sorted() {
+		err = fault.New(fault.LockDrift, "it is not sorted, or pins one name twice").At(file, 0).
+			WithHint("run rebuild lock and review the change")
+	}
+	return l, err
+}
+
+func decodeLock(file string, data []byte) (*Lock, error) {
 	var l Lock
 	if err := document.Decode(file, data, document.Lock, &l); err != nil {
 		return nil, err
 	}
-	return &l, nil
+	return &l, fault.In(l.checkPackages(), file)
 }
 
 func (p *Pipeline) lockDisplay() string {
@@ -101,8 +124,18 @@ func (p *Pipeline) lockDisplay() string {
 }
 
 // NewLock resolves every outside name of the pipeline. Images are looked up by
-// their digest in the layouts that [images] names; nothing is fetched.
-func (p *Pipeline) NewLock() (*Lock, error) {
+// their digest in the layouts that [images] names, packages by o.Resolver; it
+// alone may fetch something.
+func (p *Pipeline) NewLock(ctx context.Context, o LockOptions) (*Lock, error) {
+	l, err := p.newLock()
+	if err != nil {
+		return nil, err
+	}
+	return l, p.lockPackages(ctx, l, o)
+}
+
+// newLock is NewLock without packages.
+func (p *Pipeline) newLock() (*Lock, error) {
 	l := &Lock{
 		SchemaVersion: document.Lock.ID(),
 		Toolchain:     Toolchain{Exec: string(p.Exec), Tree: attest.TreeFormat},
@@ -129,25 +162,33 @@ func (p *Pipeline) NewLock() (*Lock, error) {
 
 // WriteLock writes rebuild.lock beside the pipeline and returns its bytes.
 func (p *Pipeline) WriteLock(l *Lock) ([]byte, error) {
+	return p.WriteLockAs(l, document.Lock.Current)
+}
+
+// WriteLockAs is WriteLock in a version of the document, for those who still run
+// a program that reads no newer one. It refuses (SEMANTIC) what an older version
+// has no room for, and writes nothing then.
+func (p *Pipeline) WriteLockAs(l *Lock, version string) ([]byte, error) {
 	if p.Dir == "" {
 		return nil, fault.New(fault.Usage, "%s is part of the program and can't be locked", p.File)
 	}
 	data, err := document.Encode(l)
+	if err == nil && version != document.Lock.Current {
+		data, err = document.Downgrade(p.lockDisplay(), data, document.Lock, version)
+	}
 	if err != nil {
 		return nil, err
 	}
 	return data, durable.WriteFile(durable.OS{}, filepath.Join(p.Dir, LockFile), data)
 }
 
-// CheckLock makes the lock in memory and compares it with the file. It writes
-// nothing. LOCK_MISSING (21) means that there is no file, LOCK_DRIFT (21) that
-// the bytes differ; then diff says how, a line each, "-" for what the file
-// has and "+" for what it should have.
-func (p *Pipeline) CheckLock() (diff []string, err error) {
-	want, err := p.NewLock()
-	if err != nil {
-		return nil, err
-	}
+// CheckLock makes the lock in memory, at the state of the index that the file
+// records, and compares it with the file. It writes nothing. LOCK_MISSING (21)
+// means that there is no file, LOCK_DRIFT (21) that the bytes differ; then diff
+// says how, a line each, "-" for what the file has and "+" for what it should
+// have. YANKED_DEP and ADVISED_DEP (22) mean that the file is what it should be
+// and pins a package that was withdrawn since.
+func (p *Pipeline) CheckLock(ctx context.Context, o LockOptions) (diff []string, err error) {
 	have, err := p.readLock()
 	if err != nil {
 		return nil, err
@@ -155,12 +196,31 @@ func (p *Pipeline) CheckLock() (diff []string, err error) {
 	if have == nil {
 		return nil, fault.New(fault.LockMissing, "there is no %s", LockFile).At(p.lockDisplay(), 0).WithHint("run rebuild lock")
 	}
+	want, err := p.newLock()
+	if err != nil {
+		return nil, err
+	}
+	o.Held, o.Update = have, false
+	chosen, err := p.choose(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	want.Registry, want.Packages = chosen.Registry, chosen.Packages
 	// Both are canonical, so equal lines are equal bytes.
 	if diff = have.diff(want); len(diff) > 0 {
-		return diff, fault.New(fault.LockDrift, "%s is not what the pipeline gives, %d differences", LockFile, len(diff)).
-			At(p.lockDisplay(), 0).With("diff", diff).WithHint("run rebuild lock and review the change")
+		return diff, p.drift(have, want, diff)
 	}
-	return nil, nil
+	return nil, o.withdrawn(chosen, p.lockDisplay())
+}
+
+func (p *Pipeline) drift(have, want *Lock, diff []string) error {
+	text := fmt.Sprintf("%s is not what the pipeline gives, %d differences", LockFile, len(diff))
+	changes := want.SignerChanges(have)
+	if len(changes) > 0 {
+		text += "; " + strings.Join(changes, "; ")
+	}
+	return fault.New(fault.LockDrift, "%s", text).At(p.lockDisplay(), 0).With("diff", diff).With("signers", changes).
+		WithHint("run rebuild lock and review the change")
 }
 
 // lines writes each pin as one line.
@@ -172,24 +232,28 @@ func (l *Lock) lines() []string {
 	for _, i := range l.Images {
 		out = append(out, fmt.Sprintf("image %s %s %s", i.Name, i.Platform, i.Digest))
 	}
-	return out
+	return append(out, l.packageLines()...)
 }
 
 func (l *Lock) diff(want *Lock) []string {
 	have, should := l.lines(), want.lines()
-	var out []string
-	for _, line := range have {
-		if !slices.Contains(should, line) {
-			out = append(out, "-"+line)
-		}
-	}
-	for _, line := range should {
-		if !slices.Contains(have, line) {
-			out = append(out, "+"+line)
-		}
-	}
+	out := append(without("-", have, should), without("+", should, have)...)
 	if len(out) == 0 && !slices.Equal(have, should) {
 		out = append(out, "-order "+strings.Join(have, "; "), "+order "+strings.Join(should, "; "))
+	}
+	return out
+}
+
+// without returns the lines of a that b has not, each after a sign.
+func without(sign string, a, b []string) (out []string) {
+	there := map[string]bool{}
+	for _, line := range b {
+		there[line] = true
+	}
+	for _, line := range a {
+		if !there[line] {
+			out = append(out, sign+line)
+		}
 	}
 	return out
 }
@@ -241,5 +305,5 @@ func (l *Lock) covers(plan *Plan) error {
 		return use.stage.Fault(fault.LockDrift, []any{"source", use.decl.Index}, "source %s is not pinned so in %s", s.Name, LockFile).
 			WithHint("run rebuild lock and review the change")
 	}
-	return nil
+	return l.coversPackages(p)
 }

@@ -21,7 +21,7 @@ func lockFile(r string) string { return filepath.Join(r, "rebuild.lock") }
 func writeLock(t *testing.T, dir string) []byte {
 	t.Helper()
 	p := load(t, dir)
-	l, err := p.NewLock()
+	l, err := p.NewLock(t.Context(), pipeline.LockOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +35,7 @@ func writeLock(t *testing.T, dir string) []byte {
 func TestLock(t *testing.T) {
 	dir := write(t, whole)
 	p := load(t, dir)
-	_, err := p.CheckLock()
+	_, err := p.CheckLock(t.Context(), pipeline.LockOptions{})
 	wantFault(t, err, fault.LockMissing, "rebuild.lock", 0, "there is no")
 	want := `{"schema_version":"rebuild.lock@1.0.0","sources":[` +
 		`{"digest":"sha256:` + strings.Repeat("b", 64) + `","name":"file","size":80},` +
@@ -44,7 +44,7 @@ func TestLock(t *testing.T) {
 	if got := writeLock(t, dir); string(got) != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
-	if diff, err := p.CheckLock(); err != nil || diff != nil {
+	if diff, err := p.CheckLock(t.Context(), pipeline.LockOptions{}); err != nil || diff != nil {
 		t.Errorf("%v %v", diff, err)
 	}
 	if got := plan(t, dir).Digest; got != amd64PlanFor(t, dir, "linux/386") {
@@ -71,7 +71,7 @@ func TestLockDrift(t *testing.T) {
 	}
 	put(t, dir, strings.ReplaceAll(strings.ReplaceAll(whole, "size = 80", "size = 81"), "targets = [\"a\", \"b\"]", "targets = [\"a\"]\nexec = \"buildkit.exec.v1\""))
 	p := load(t, dir)
-	diff, err := p.CheckLock()
+	diff, err := p.CheckLock(t.Context(), pipeline.LockOptions{})
 	wantFault(t, err, fault.LockDrift, "rebuild.lock", 0, "4 differences")
 	want := []string{
 		"-toolchain exec rebuild.exec.v1", "-source file sha256:" + strings.Repeat("b", 64) + " 80",
@@ -190,7 +190,7 @@ func TestImageOfOneManifest(t *testing.T) {
 		t.Errorf("image %s", got)
 	}
 	put(t, dir, strings.Replace(withImage("oci-layout:base", manifests["linux/amd64"]), ", \"linux/amd64\"", "", 1))
-	_, err := load(t, dir).NewLock()
+	_, err := load(t, dir).NewLock(t.Context(), pipeline.LockOptions{})
 	wantFault(t, err, fault.Semantic, "pipeline.toml", 7, "for linux/amd64, not linux/386")
 }
 
@@ -249,7 +249,7 @@ func TestImageLayoutsThatLie(t *testing.T) {
 			r.dir = dir
 			_, err = r.fetch()
 			if title == "index changed" { // it is read by lock alone
-				_, err = load(t, dir).NewLock()
+				_, err = load(t, dir).NewLock(t.Context(), pipeline.LockOptions{})
 				wantFault(t, err, c.code, "pipeline.toml", 7, "layout base")
 				return
 			}
@@ -282,7 +282,7 @@ func flip(t *testing.T, files []string, text string) {
 // edit changes rebuild.lock.
 func edit(t *testing.T, dir string, change func(l *pipeline.Lock)) *pipeline.Lock {
 	t.Helper()
-	l, err := load(t, dir).NewLock()
+	l, err := load(t, dir).NewLock(t.Context(), pipeline.LockOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -347,7 +347,7 @@ func TestLockOrder(t *testing.T) {
 			edit(t, dir, change)
 			_, err := load(t, dir).ReadLock()
 			wantFault(t, err, fault.LockDrift, "rebuild.lock", 0, "not sorted")
-			if diff, err := load(t, dir).CheckLock(); fault.CodeOf(err) != fault.LockDrift || len(diff) == 0 {
+			if diff, err := load(t, dir).CheckLock(t.Context(), pipeline.LockOptions{}); fault.CodeOf(err) != fault.LockDrift || len(diff) == 0 {
 				t.Errorf("%v %v", diff, err)
 			}
 		})
@@ -374,7 +374,7 @@ func FuzzLock(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	l, err := p.NewLock()
+	l, err := p.NewLock(f.Context(), pipeline.LockOptions{})
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"rebuild/attest"
+	"rebuild/internal/document"
 	"rebuild/internal/durable"
 	"rebuild/internal/fault"
 	"rebuild/stages"
@@ -82,7 +83,7 @@ func logTail(log []byte) string {
 // report gathers what the run did so far. cause is why it ended, if it failed.
 func (r *runner) report(cause error) (*Report, error) {
 	rep := &Report{
-		SchemaVersion: reportKind.ID(), Plan: r.Plan.Digest, Pipeline: r.Plan.Doc.Pipeline, Platform: r.Plan.Doc.Platform,
+		SchemaVersion: document.Run.ID(), Plan: r.Plan.Digest, Pipeline: r.Plan.Doc.Pipeline, Platform: r.Plan.Doc.Platform,
 		Outcome: attest.OutcomeBuilt, Partial: slices.Contains(r.wanted, false), Stages: []ReportStage{},
 		Environment: r.claimed(cause),
 	}
@@ -93,19 +94,24 @@ func (r *runner) report(cause error) (*Report, error) {
 	if rep.FinishedAt, err = attest.FormatTime(r.Now()); err != nil {
 		return nil, err
 	}
-	inputs := map[string]bool{}
+	inputs, substituted := map[string]bool{}, false
 	for i, out := range r.outputs {
 		if out == nil {
 			continue
 		}
 		rep.Stages = append(rep.Stages, out.report(r.Plan.steps[i]))
-		rep.Repeat = repeatOf(rep.Repeat, &out.record)
+		if substituted = substituted || out.record.substituted; !out.record.substituted {
+			rep.Repeat = repeatOf(rep.Repeat, &out.record)
+		}
 		for _, name := range r.Plan.steps[i].doc.Inputs {
 			if in, ok := r.known.inputs[name]; ok && !inputs[name] {
 				inputs[name] = true
 				rep.Inputs = append(rep.Inputs, in)
 			}
 		}
+	}
+	if substituted {
+		rep.Repeat = nil // the plan was not built as a whole
 	}
 	slices.SortFunc(rep.Stages, func(a, b ReportStage) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(rep.Inputs, func(a, b ReportInput) int { return cmp.Compare(a.Name, b.Name) })
@@ -132,6 +138,9 @@ func (o *stageOutput) report(s *step) ReportStage {
 	if s.stage.Exporter != nil {
 		out.ExporterManifest = o.record.ExporterManifest
 	}
+	if o.record.substituted {
+		out.Origin = attest.OriginSubstituted
+	}
 	if o.record.Result != "" {
 		out.Origin, out.From = attest.OriginReused, o.record.Result
 	}
@@ -144,7 +153,7 @@ func (o *stageOutput) report(s *step) ReportStage {
 func (r *runner) claimed(cause error) attest.Environment {
 	var all []attest.Environment
 	for _, out := range r.outputs {
-		if out != nil {
+		if out != nil && !out.record.substituted {
 			all = append(all, out.record.Environment)
 		}
 	}

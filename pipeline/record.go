@@ -40,6 +40,8 @@ type stageRecord struct {
 	Result      store.Digest       `json:"result,omitempty"`   // payload of the result that covered it
 	Operator    string             `json:"operator,omitempty"` // who signed Result, or an earlier one for this key
 	BuiltAt     string             `json:"built_at"`           // a claim, for people
+
+	substituted bool // others built it; never on disk
 }
 
 // otherOutput is what a later build of a stage gave from equal inputs. While a
@@ -49,14 +51,11 @@ type otherOutput struct {
 	Manifest store.Digest `json:"manifest"`
 }
 
-var recordKind = document.Kind{Name: "rebuild.record", File: "stages/*.json", Audience: "run > run",
-	Current: "1.0.0", Read: []string{"1.0.0"}, MaxBytes: 256 << 10}
-
 // readRecord returns the record of a stage key. One that is missing or not in
 // its one form is no record: the stage is built again.
 func readRecord(state string, key store.Digest) (*stageRecord, bool) {
 	var r stageRecord
-	return &r, readState(recordPath(state, key), recordKind, &r)
+	return &r, readState(recordPath(state, key), document.Record, &r)
 }
 
 func recordPath(state string, key store.Digest) string {
@@ -80,7 +79,7 @@ func eachRecord(state string, f func(key store.Digest, r *stageRecord) error) er
 }
 
 func (r *stageRecord) write(state string, key store.Digest) error {
-	r.SchemaVersion = recordKind.ID()
+	r.SchemaVersion = document.Record.ID()
 	return writeState(recordPath(state, key), r)
 }
 
@@ -138,16 +137,13 @@ type inputRecord struct {
 	LayerSize     int64        `json:"layer_size"`
 }
 
-var inputKind = document.Kind{Name: "rebuild.input", File: "inputs/*.json", Audience: "run > run",
-	Current: "1.0.0", Read: []string{"1.0.0"}, MaxBytes: 64 << 10}
-
 func readInput(state string, key store.Digest) (*inputRecord, bool) {
 	var r inputRecord
-	return &r, readState(filepath.Join(state, inputDir, key.Hex()+".json"), inputKind, &r)
+	return &r, readState(filepath.Join(state, inputDir, key.Hex()+".json"), document.Input, &r)
 }
 
 func (r *inputRecord) write(state string, key store.Digest) error {
-	r.SchemaVersion = inputKind.ID()
+	r.SchemaVersion = document.Input.ID()
 	return writeState(filepath.Join(state, inputDir, key.Hex()+".json"), r)
 }
 

@@ -59,9 +59,6 @@ type ReportInput struct {
 	Manifest store.Digest `json:"manifest"`
 }
 
-var reportKind = document.Kind{Name: "rebuild.run", File: "runs/*.json", Audience: "run > attest",
-	Current: "1.0.0", Read: []string{"1.0.0"}, MaxBytes: 16 << 20}
-
 // Stage returns what the report says of a stage.
 func (r *Report) Stage(name stages.Name) (ReportStage, bool) {
 	i := slices.IndexFunc(r.Stages, func(s ReportStage) bool { return s.Name == name })
@@ -94,7 +91,7 @@ func ReadReport(state string, plan store.Digest) (*Report, error) {
 		return nil, err // plan becomes a path
 	}
 	file := reportPath(state, plan)
-	data, err := readRegular(file, reportKind.MaxBytes)
+	data, err := readRegular(file, document.Run.MaxBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fault.New(fault.Usage, "plan %s was not run here", plan).WithHint("run rebuild run first, with the same --pipeline and --state")
 	}
@@ -102,7 +99,7 @@ func ReadReport(state string, plan store.Digest) (*Report, error) {
 		return nil, err
 	}
 	var r Report
-	if err := document.Decode(file, data, reportKind, &r); err != nil {
+	if err := document.Decode(file, data, document.Run, &r); err != nil {
 		return nil, err
 	}
 	if r.Plan != plan {

@@ -19,7 +19,9 @@ type RunOptions struct {
 	Fresh  bool // build every stage again, and compare with what is on record
 	// Stages are the ones to build, with all they need; nil is the whole plan.
 	Stages []stages.Name
-	Now    func() time.Time
+	// Substitution, if not nil, is what others built, and is not built again.
+	Substitution *Substitution
+	Now          func() time.Time
 	// Rebuild and RebuildDigest name this program in the environment of results.
 	Rebuild       string
 	RebuildDigest store.Digest
@@ -134,7 +136,7 @@ func newRunner(ctx context.Context, o RunOptions) (*runner, error) {
 	if r.blobs, err = openExisting(o.State); err != nil {
 		return nil, err
 	}
-	if r.known, err = o.Plan.survey(o.State, r.blobs, r.env.Policy, o.Fresh); err != nil {
+	if r.known, err = o.Plan.survey(o.State, r.blobs, r.env.Policy, o.Fresh, o.Substitution); err != nil {
 		return nil, err
 	}
 	r.outputs = make([]*stageOutput, len(o.Plan.steps))

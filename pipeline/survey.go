@@ -48,7 +48,7 @@ func (plan *Plan) Survey(state, policy string) ([]Status, error) {
 	if err != nil {
 		return nil, err
 	}
-	v, err := plan.survey(state, blobs, policy, false)
+	v, err := plan.survey(state, blobs, policy, false, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +73,7 @@ type surveyed struct {
 // survey walks the steps in order. A stage whose inputs are all known has a
 // key; with a record that counts, its own output is known too. If fresh, no
 // stage has one.
-func (plan *Plan) survey(state string, blobs *store.Store, policy string, fresh bool) (*surveyed, error) {
+func (plan *Plan) survey(state string, blobs *store.Store, policy string, fresh bool, others *Substitution) (*surveyed, error) {
 	v := &surveyed{
 		manifests: map[string]store.Digest{}, inputs: map[string]ReportInput{},
 		keys: make([]store.Digest, len(plan.steps)), records: make([]*stageRecord, len(plan.steps)),
@@ -91,6 +91,11 @@ func (plan *Plan) survey(state string, blobs *store.Store, policy string, fresh 
 			return nil, err
 		}
 		v.keys[i] = key
+		if r := others.record(s.doc.Name, blobs); r != nil {
+			v.records[i] = r
+			v.manifests[stageInput(s)] = r.Manifest
+			continue
+		}
 		if fresh || blobs == nil {
 			continue
 		}

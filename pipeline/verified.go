@@ -13,11 +13,8 @@ import (
 	"rebuild/store"
 )
 
-// verifiedKind is the file that remembers which blobs were hashed, by what the
-// file system said of them then. It is a cache and can be deleted.
-var verifiedKind = document.Kind{Name: "rebuild.verified", File: "verified.json", Audience: "run > run",
-	Current: "1.0.0", Read: []string{"1.0.0"}, MaxBytes: 4 << 20}
-
+// verifiedFile remembers which blobs were hashed, by what the file system said
+// of them then. It is a cache and can be deleted.
 const verifiedFile = "verified.json"
 
 // verified remembers the blobs that were found to be what they are called. It
@@ -36,7 +33,7 @@ type verifiedFileData struct {
 // damaged is an empty memory.
 func loadVerified(state string) *verified {
 	var in verifiedFileData
-	if !readState(filepath.Join(state, verifiedFile), verifiedKind, &in) || in.Blobs == nil {
+	if !readState(filepath.Join(state, verifiedFile), document.Verified, &in) || in.Blobs == nil {
 		in.Blobs = map[string]string{}
 	}
 	return &verified{known: in.Blobs}
@@ -82,7 +79,7 @@ func (v *verified) save(state string) error {
 	if len(v.known) > maxRemembered {
 		clear(v.known) // blobs that are gone have piled up
 	}
-	data, err := document.Encode(verifiedFileData{verifiedKind.ID(), v.known})
+	data, err := document.Encode(verifiedFileData{document.Verified.ID(), v.known})
 	if err != nil {
 		return err
 	}
