@@ -17,14 +17,14 @@ LDFLAGS   := -s -w -buildid= -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 PACKAGES  := ./...
 # Packages that never start the engine: these run under the race detector in
 # make test-race, which needs cgo and so a second compilation.
-PLAIN     := ./attest/... ./bootstrap/... ./index/... ./internal/... ./oci/... ./pipeline/... ./stages/... ./store/...
+PLAIN     := ./attest/... ./bootstrap/... ./hub/... ./index/... ./internal/... ./oci/... ./pipeline/... ./stages/... ./store/...
 
 EMBEDDED  := engine/embedded
 # Tests fail, instead of being skipped, where what they need should be here.
 TESTENV   := REBUILD_REQUIRE_ENGINE=1 REBUILD_STOCK=$(CURDIR)/bin/stock
 STEP       = @sh scripts/step.sh
 
-.PHONY: build demo test test-race test-interop test-self sweep mutate cover bench lint vet staticcheck fuzz clean deps
+.PHONY: build demo test test-race test-interop test-self publishers faults sweep mutate cover bench lint vet staticcheck fuzz clean deps
 
 build: bin/rebuild
 
@@ -67,6 +67,9 @@ bin/interop/registry: oci/registry/go.mod oci/registry/go.sum
 	cd oci/registry && $(GO) build -ldflags '-s -w' -o ../../bin/interop/ \
 	  github.com/distribution/distribution/v3/cmd/registry github.com/google/go-containerregistry/cmd/crane
 
+bin/interop/oras: oci/oras/go.mod oci/oras/go.sum
+	cd oci/oras && $(GO) build -ldflags '-s -w' -o ../../$@ oras.land/oras/cmd/oras
+
 lint: vet staticcheck
 
 # interop is the tag of tests that make test only compiles.
@@ -94,6 +97,16 @@ test-race:
 sweep:
 	GOGC=800 $(GO) test -run 'Sweep|Simulator|Laws|NamesAndOrder|InItsTime' -count 1 -v -timeout 2h ./attest -sweep
 
+# 16 publishers of 100 releases each at one index, where make test has 6 each: a
+# minute.
+publishers:
+	env REBUILD_PUBLISH=100 $(GO) test -run Linearizable -count 1 -v -timeout 30m ./index
+
+# A kill, a failing disk and a full one at every call that writes, of every
+# operation; make test takes a share of some.
+faults: $(EMBEDDED)/runc.gz
+	env $(TESTENV) REBUILD_FAULTS=1 $(GO) test -tags $(TAGS) -run FaultsAtEveryCall -count 1 -v -timeout 4h ./cmd/rebuild
+
 # Other programs read what we export, and refuse what is not what was signed.
 test-interop: $(EMBEDDED)/runc.gz
 	@sh scripts/deps.sh interop
@@ -102,9 +115,14 @@ test-interop: $(EMBEDDED)/runc.gz
 	$(STEP) cosign3     $(MAKE) --no-print-directory bin/interop/cosign3
 	$(STEP) interop     env $(TESTENV) REBUILD_INTEROP=$(CURDIR)/bin/interop $(GO) test -tags $(TAGS),interop -run TestInterop -timeout 10m ./cmd/rebuild
 
-# cosign is what verification is measured against.
-bench: build bin/interop/cosign3
-	env REBUILD_BIN=$(CURDIR)/bin/rebuild REBUILD_COSIGN=$(CURDIR)/bin/interop/cosign3 $(GO) test -tags $(TAGS) -run '^$$' -bench . -benchtime 1x -timeout 60m ./engine ./store ./cmd/rebuild
+# cosign is what verification is measured against, crane and oras what pull is.
+# make bench BENCH='BenchmarkIndex$$' runs one alone (Index, Pull, LockIndex and
+# the others in the files bench_*_test.go), BENCHFLAGS=-short tries those that
+# have it on something small.
+BENCH     ?= .
+BENCHENV  := REBUILD_BIN=$(CURDIR)/bin/rebuild REBUILD_COSIGN=$(CURDIR)/bin/interop/cosign3 REBUILD_INTEROP=$(CURDIR)/bin/interop
+bench: build bin/interop/cosign3 bin/interop/registry bin/interop/oras
+	env $(BENCHENV) $(GO) test -tags $(TAGS) -run '^$$' -bench '$(BENCH)' $(BENCHFLAGS) -benchtime 1x -timeout 90m ./engine ./store ./cmd/rebuild
 
 # Every fuzz target for a while: make fuzz FUZZTIME=1h before a release.
 FUZZTIME  ?= 60s

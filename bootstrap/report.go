@@ -10,9 +10,6 @@ import (
 	"rebuild/store"
 )
 
-// reportVersion is the schema_version of a [Report].
-const reportVersion = "rebuild.lineage@1.0.0"
-
 // MaxUntraced is how many executables without a trace a report names. All are
 // counted.
 const MaxUntraced = 100
@@ -111,7 +108,7 @@ type ReportPair struct {
 func (l *Lineage) Report() *Report {
 	g := l.graph
 	r := &Report{
-		SchemaVersion: reportVersion, Plan: g.Plan, Pipeline: g.Pipeline, Platform: g.Platform,
+		SchemaVersion: document.Lineage.ID(), Plan: g.Plan, Pipeline: g.Pipeline, Platform: g.Platform,
 		OpaqueBytes: l.opaque(), Depth: slices.Max(append(slices.Clone(l.depths), 0)),
 		Stages: []ReportStage{}, Environment: g.Environment, Base: g.Base,
 	}

@@ -6,6 +6,7 @@ command -v gcc >/dev/null && [ -n "$(gcc -print-file-name=libc.a | grep /)" ] ||
 command -v pkg-config >/dev/null || packages="$packages pkg-config"
 pkg-config --exists libseccomp 2>/dev/null && [ -n "$(gcc -print-file-name=libseccomp.a | grep /)" ] ||
   packages="$packages libseccomp-dev"
+[ -z "$1" ] || command -v g++ >/dev/null || packages="$packages g++"
 [ -z "$1" ] || command -v strace >/dev/null || packages="$packages strace"
 [ -z "$1" ] || command -v ssh-keygen >/dev/null || packages="$packages openssh-client"
 [ "$1" != interop ] || command -v skopeo >/dev/null || packages="$packages skopeo"

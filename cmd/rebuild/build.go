@@ -156,42 +156,6 @@ func (r planResult) Print(out io.Writer) {
 	}
 }
 
-func (a *app) lockCommand() *cobra.Command {
-	var check bool
-	c := a.verb("lock", "Pin every outside name in rebuild.lock", `  rebuild lock
-  rebuild lock --check`, cobra.NoArgs, func(context.Context, []string) (result, error) {
-		p, err := a.load()
-		if err != nil {
-			return nil, err
-		}
-		if check {
-			diff, err := p.CheckLock()
-			for _, line := range diff {
-				fmt.Fprintln(a.stderr, oneLine(line))
-			}
-			return nil, err
-		}
-		l, err := p.NewLock()
-		if err != nil {
-			return nil, err
-		}
-		text, err := p.WriteLock(l)
-		if err != nil {
-			return nil, err
-		}
-		return lockResult{filepath.Join(p.Dir, pipeline.LockFile), store.DigestOf(text)}, nil
-	})
-	c.Flags().BoolVar(&check, "check", false, "compare with what is there, write nothing, exit 21 on drift")
-	return c
-}
-
-type lockResult struct {
-	File   string       `json:"file"`
-	Digest store.Digest `json:"digest"`
-}
-
-func (r lockResult) Print(out io.Writer) { fmt.Fprintln(out, r.Digest) }
-
 func (a *app) fetchCommand() *cobra.Command {
 	var jobs int
 	c := a.verb("fetch", "Download the declared sources; the only one of a build that uses a network", `  rebuild fetch
@@ -263,11 +227,27 @@ type runOptions struct {
 }
 
 func (a *app) runPipeline(ctx context.Context, o runOptions, only []string) (result, error) {
-	varied, err := variation(o.vary)
+	at, plan, err := a.planned(o.platform)
 	if err != nil {
 		return nil, err
 	}
-	at, plan, err := a.planned(o.platform)
+	began := a.now()
+	run := pipeline.RunOptions{}
+	for _, name := range only {
+		run.Stages = append(run.Stages, stages.Name(name))
+	}
+	report, err := a.carryOut(ctx, at, plan, o, run)
+	if report == nil {
+		return nil, err
+	}
+	r := newRunResult(plan, report)
+	a.note("%s: %s", plan.Doc.Pipeline, r.summary(a.now().Sub(began)))
+	return r, err
+}
+
+// carryOut runs a plan on the engine, with progress, and completes run from o.
+func (a *app) carryOut(ctx context.Context, at places, plan *pipeline.Plan, o runOptions, run pipeline.RunOptions) (*pipeline.Report, error) {
+	varied, err := variation(o.vary)
 	if err != nil {
 		return nil, err
 	}
@@ -280,14 +260,8 @@ func (a *app) runPipeline(ctx context.Context, o runOptions, only []string) (res
 		return nil, err
 	}
 	e := a.engine(at, 0, varied, display)
-	run := pipeline.RunOptions{
-		Plan: plan, State: at.state, Engine: e, Jobs: o.jobs, Fresh: o.fresh,
-		Now: a.now, Rebuild: version, RebuildDigest: self,
-	}
-	for _, name := range only {
-		run.Stages = append(run.Stages, stages.Name(name))
-	}
-	began := a.now()
+	run.Plan, run.State, run.Engine, run.Jobs, run.Fresh = plan, at.state, e, o.jobs, o.fresh
+	run.Now, run.Rebuild, run.RebuildDigest = a.now, version, self
 	report, err := pipeline.Run(ctx, run)
 	e.Close()
 	display.Close()
@@ -295,12 +269,7 @@ func (a *app) runPipeline(ctx context.Context, o runOptions, only []string) (res
 	if errors.As(err, &failed) && a.progressMode() == "quiet" {
 		a.logTail(failed)
 	}
-	if report == nil {
-		return nil, err
-	}
-	r := newRunResult(plan, report)
-	a.note("%s: %s", plan.Doc.Pipeline, r.summary(a.now().Sub(began)))
-	return r, err
+	return report, err
 }
 
 // progressMode is quiet wherever progress would be in the way.

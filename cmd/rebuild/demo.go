@@ -436,7 +436,7 @@ func (d *demo) agree(ctx context.Context) error {
 }
 
 func (d *demo) releaseArgs(results, out string) []string {
-	return []string{"release", "--policy", d.path("policy.toml"), "--results", results,
+	return []string{"release", "--pipeline", builtin, "--policy", d.path("policy.toml"), "--results", results,
 		"--package", d.path("package.toml"), "--state", d.rebuilders[0].state,
 		"--key", d.path("home", "signer-1.key"), "--key", d.path("home", "signer-2.key"),
 		"--index", d.path(out, "index"), "--index-key", d.path("home", "index.key"), "--out", d.path(out)}

@@ -24,9 +24,11 @@ var changing = []struct {
 	pattern *regexp.Regexp
 	shown   string
 }{
-	{regexp.MustCompile(`SHA256:[A-Za-z0-9+/]{43}`), "SHA256:…"},
+	{regexp.MustCompile(`SHA256:([0-9a-f]{64}|[A-Za-z0-9+/]{43})`), "SHA256:…"},
 	{regexp.MustCompile(`\b[0-9a-f]{64}\b`), "…"},
 	{regexp.MustCompile(`\boutputs [0-9a-f]{12}\b`), "outputs …"},
+	{regexp.MustCompile(`— (\S+) [A-Za-z0-9+/]{60,}=*`), "— $1 …"},
+	{regexp.MustCompile(`\+[0-9a-f]{8}\+[A-Za-z0-9+/]{44}`), "+…"},
 	{regexp.MustCompile(`[A-Za-z0-9+/]{43}=`), "KEY"},
 	{regexp.MustCompile(`\b20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9:]{8}Z`), "TIME"},
 }

@@ -51,7 +51,7 @@ func (k *keyring) flags(c *cobra.Command) {
 		k.flags(sub)
 	}
 	takes := c.Annotations["key"] != ""
-	for _, name := range []string{"key", "index-key"} {
+	for _, name := range []string{"key", "index-key", "log-key"} {
 		if f := c.Flags().Lookup(name); f != nil {
 			f.Usage += "; or agent:SHA256:... for a key in ssh-agent"
 			takes = true

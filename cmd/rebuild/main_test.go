@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 	if status, ours := engine.Reexec(os.Args); ours {
 		os.Exit(status)
 	}
-	testscript.Main(withCache{m}, map[string]func(){"rebuild": main, "measure": measure})
+	testscript.Main(withCache{m}, map[string]func(){"rebuild": main, "measure": measure, "interfere": interfere, "clocked": clocked})
 }
 
 // cache holds an embedded runc once it is unpacked; all tests share it.
@@ -265,7 +265,20 @@ func scripts(dir string, setup func(*testscript.Env) error) testscript.Params {
 			"lose":   lose,
 			"swap":   swap,
 
+			"webserver":  webserver,
+			"swapobject": swapobject,
+			"advise":     advise,
+
 			"shows": shows,
+
+			"serving": serving,
+			"status":  status,
+
+			"trustlog":  trustLog,
+			"plain":     plainPackage,
+			"exchange":  exchangeArchive,
+			"lack":      lack,
+			"canonical": canonical,
 		},
 	}
 }

@@ -36,10 +36,14 @@ type releaseOptions struct {
 	owners   []string
 	waive    []string
 	locator  string
+	pinFrom  string
 	lock     string
 	index    string
 	indexKey string
+	logKey   string
 	out      string
+
+	noSources bool // of the definitions that go into the index
 }
 
 const (
@@ -52,7 +56,7 @@ func (a *app) releaseCommand() *cobra.Command {
 	all := a.verb("release", "Propose, sign and publish what a quorum has reproduced",
 		`  rebuild release --policy policy.toml --results results --package package.toml \
     --key signer.key --index index --index-key index.key --out release`, cobra.NoArgs,
-		func(_ context.Context, _ []string) (result, error) { return a.releaseAll(o) })
+		func(ctx context.Context, _ []string) (result, error) { return a.releaseAll(ctx, o) })
 	o.evidenceFlags(all)
 	o.packageFlag(all)
 	o.proposeFlags(all)
@@ -65,13 +69,14 @@ func (a *app) releaseCommand() *cobra.Command {
 func (a *app) proposeCommand(o *releaseOptions) *cobra.Command {
 	var to string
 	c := a.verb("propose", "Write the unsigned payload of a release",
-		"  rebuild release propose --policy policy.toml --results results --package package.toml --owner KEY -o release.json",
-		cobra.NoArgs, func(_ context.Context, _ []string) (result, error) {
+		`  rebuild release propose --policy policy.toml --results results --package package.toml --owner KEY -o release.json
+  rebuild release propose --policy policy.toml --results results --owner KEY --pin-from https://packages.example/index/ -o release.json`,
+		cobra.NoArgs, func(ctx context.Context, _ []string) (result, error) {
 			d, err := a.draft(o)
 			if err != nil {
 				return nil, err
 			}
-			payload, err := a.propose(o, d, nil)
+			payload, err := a.propose(ctx, o, d, nil)
 			if err != nil {
 				return nil, err
 			}
@@ -103,22 +108,29 @@ func (a *app) signCommand(o *releaseOptions) *cobra.Command {
 }
 
 func (a *app) publishCommand(o *releaseOptions) *cobra.Command {
-	c := a.verb("publish FILE", "Enter a signed release into an index and write its bundle",
-		"  rebuild release publish release.dsse.json --policy policy.toml --results results --package package.toml --index index --index-key index.key --out release",
-		cobra.ExactArgs(1), func(_ context.Context, args []string) (result, error) {
+	var to hubPublishOptions
+	c := a.verb("publish FILE", "Enter a signed release into an index, or send it to a hub, and write its bundle",
+		`  rebuild release publish release.dsse.json --policy policy.toml --results results --index index --index-key index.key --out release
+  rebuild release publish release.dsse.json --policy policy.toml --results results --hub https://hub.example --key signer.key --out release`,
+		cobra.ExactArgs(1), func(ctx context.Context, args []string) (result, error) {
+			if to.hub != "" {
+				to.releaseOptions, to.file = *o, args[0]
+				return a.releaseToHub(ctx, to)
+			}
 			signed, err := a.readInput(args[0], attest.MaxEnvelope)
 			if err != nil {
 				return nil, err
 			}
-			d, err := a.draftOf(o, args[0], signed)
+			in, d, err := a.draftOf(ctx, o, args[0], signed)
 			if err != nil {
 				return nil, err
 			}
-			return a.publish(o, d, signed)
+			return a.publish(ctx, o, in, d, signed)
 		})
 	o.evidenceFlags(c)
 	o.packageFlag(c)
 	o.publishFlags(c)
+	to.hubFlags(c)
 	return c
 }
 
@@ -143,6 +155,7 @@ func (o *releaseOptions) proposeFlags(c *cobra.Command) {
 	f := c.Flags()
 	f.StringArrayVar(&o.owners, "owner", nil, "key of an owner, who must sign too: its text, or a file with it; once for each (default: those of --key, if there is one)")
 	f.StringArrayVar(&o.waive, "waive", nil, "STATEMENT=REASON: overrule one dissenting statement in this release")
+	f.StringVar(&o.pinFrom, "pin-from", "", "index whose packages the release pins for what this one needs (default: --index)")
 	f.StringVar(&o.locator, "locator", "", "where the archive will be found")
 }
 
@@ -150,7 +163,9 @@ func (o *releaseOptions) publishFlags(c *cobra.Command) {
 	f := c.Flags()
 	f.StringVar(&o.index, "index", "", "index folder to publish in; made if missing")
 	f.StringVar(&o.indexKey, "index-key", "", "key file that signs index entries")
+	f.StringVar(&o.logKey, "log-key", "", "key file of the index's log, if it has one")
 	f.StringVar(&o.out, "out", ".", "folder for the bundle, the archive and the image")
+	f.BoolVar(&o.noSources, "no-sources", false, "leave sources out of the index; only say where they are")
 }
 
 // evidence is what the flags of evidence name, as it was found, and the policy
@@ -238,21 +253,34 @@ func (a *app) draft(o *releaseOptions) (*draft, error) {
 }
 
 // draftOf gathers a release again that others have signed, with the waivers
-// that they signed for.
-func (a *app) draftOf(o *releaseOptions, file string, signed []byte) (*draft, error) {
+// that they signed for. What a logged index has about its plans is taken from
+// there.
+func (a *app) draftOf(ctx context.Context, o *releaseOptions, file string, signed []byte) (*target, *draft, error) {
 	envelope, err := attest.ParseEnvelope(file, signed)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	e, err := a.readEvidence(o)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	r, err := attest.ReadRelease(e.policy, envelope)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return a.gather(o, e, r.Waivers)
+	to, err := a.target(o, e.policy)
+	if err != nil {
+		return nil, nil, err
+	}
+	if r.LogOrigin != "" && to.keeps(e.policy) {
+		for i, plan := range e.plans {
+			if e.Builds[i], err = to.x.Evidence(ctx, plan.Digest()); err != nil {
+				return nil, nil, err
+			}
+		}
+	}
+	d, err := a.gather(o, e, r.Waivers)
+	return to, d, err
 }
 
 // gather judges the evidence and packs what was agreed on.
@@ -277,9 +305,12 @@ func (a *app) gather(o *releaseOptions, e *evidence, waivers []attest.Waiver) (*
 	if err != nil {
 		return nil, err
 	}
-	_, image, err := attest.LoadPackage(o.pkg, text)
+	doc, image, err := attest.LoadPackage(o.pkg, text)
 	if err != nil {
 		return nil, err
+	}
+	if err := a.authorRules(doc); err != nil {
+		return nil, fault.In(err, o.pkg)
 	}
 	d.pkg, err = attest.Pack(image, payloads, 1)
 	return d, err
@@ -323,12 +354,17 @@ func notBuiltHere(t attest.ReleaseTarget, err error) error {
 
 // propose returns the payload to sign, with the waivers that the builds were
 // judged with. Without owners named, those who are to sign it own it.
-func (a *app) propose(o *releaseOptions, d *draft, signers []attest.Signer) ([]byte, error) {
+func (a *app) propose(ctx context.Context, o *releaseOptions, d *draft, signers []attest.Signer) ([]byte, error) {
 	owners, err := a.ownerKeys(o, signers)
 	if err != nil {
 		return nil, err
 	}
+	depends, err := a.pins(ctx, o.pinsFrom(), d.policy, d.pkg.Document())
+	if err != nil {
+		return nil, err
+	}
 	return attest.Propose(attest.Proposal{
+		Depends: depends,
 		Package: d.pkg, Builds: d.mets, Manifests: d.Objects, Lock: d.Lock,
 		Locator: o.locator, Owners: owners, Published: a.now().Truncate(time.Second),
 	})
@@ -452,31 +488,133 @@ func (a *app) mergeSigned(files []string) ([]byte, error) {
 	return merged, nil
 }
 
-func (a *app) releaseAll(o *releaseOptions) (result, error) {
+func (a *app) releaseAll(ctx context.Context, o *releaseOptions) (result, error) {
 	signers, err := a.readKeys(o.keys)
 	if err != nil {
 		return nil, err
 	}
-	d, err := a.draft(o)
+	waivers, err := o.waivers()
 	if err != nil {
 		return nil, err
 	}
-	payload, err := a.propose(o, d, signers)
+	e, err := a.readEvidence(o)
 	if err != nil {
 		return nil, err
 	}
-	signed, err := attest.SignRelease(d.policy, payload, d.Evidence, a.now(), signers...)
+	to, err := a.target(o, e.policy)
 	if err != nil {
 		return nil, err
 	}
-	return a.publish(o, d, signed)
+	if to.keeps(e.policy) {
+		if err := a.logEvidence(ctx, to.x, e); err != nil {
+			return nil, err
+		}
+	}
+	d, err := a.gather(o, e, waivers)
+	if err != nil {
+		return nil, err
+	}
+	signed, err := a.releasedBefore(ctx, o, to, d, signers)
+	if err != nil {
+		return nil, err
+	}
+	if signed != nil {
+		return a.publish(ctx, o, to, d, signed)
+	}
+	payload, err := a.propose(ctx, o, d, signers)
+	if err != nil {
+		return nil, err
+	}
+	signed, err = attest.SignRelease(d.policy, payload, d.Evidence, a.now(), signers...)
+	if err != nil {
+		return nil, err
+	}
+	return a.publish(ctx, o, to, d, signed)
+}
+
+// releasedBefore returns the envelope of the same release, if the log of the
+// index has it: of a command that was stopped before it had written everything,
+// or that is run again. Proposed anew it would be another release, as the chain
+// has grown by the release's own leaf.
+func (a *app) releasedBefore(ctx context.Context, o *releaseOptions, to *target, d *draft, signers []attest.Signer) ([]byte, error) {
+	if !to.keeps(d.policy) {
+		return nil, nil
+	}
+	doc := d.pkg.Document()
+	r, err := to.x.Reader(ctx, index.Reading{Policy: d.policy, Now: a.now()})
+	if err != nil {
+		return nil, err
+	}
+	e, err := r.Lookup(ctx, doc.Name, doc.Version)
+	if fault.CodeOf(err) == fault.IndexNoMatch {
+		return nil, nil
+	}
+	if err != nil || e.Release == "" || e.Version != doc.Version || e.Cksum != d.pkg.Cksum() {
+		return nil, err
+	}
+	b, err := r.Bundle(ctx, e)
+	if err != nil {
+		return nil, err
+	}
+	envelope, err := attest.ParseEnvelope("release", b.Release)
+	if err != nil {
+		return nil, err
+	}
+	there, err := attest.ReadRelease(d.policy, envelope)
+	if err != nil {
+		return nil, err
+	}
+	owners, err := a.ownerKeys(o, signers)
+	if err != nil {
+		return nil, err
+	}
+	waivers, err := o.waivers()
+	if err != nil {
+		return nil, err
+	}
+	if !sameKeys(owners, there.OwnerKeys()) || there.Locator != o.locator || !sameWaivers(waivers, there.Waivers) {
+		return nil, nil // another release of a version that is taken
+	}
+	return b.Release, nil
+}
+
+func sameKeys(a, b []attest.PublicKey) bool {
+	text := func(all []attest.PublicKey) []string {
+		var out []string
+		for _, k := range all {
+			out = append(out, k.String())
+		}
+		slices.Sort(out)
+		return slices.Compact(out)
+	}
+	return slices.Equal(text(a), text(b))
+}
+
+func sameWaivers(a, b []attest.Waiver) bool {
+	order := func(x, y attest.Waiver) int { return strings.Compare(string(x.Statement), string(y.Statement)) }
+	return slices.Equal(slices.SortedFunc(slices.Values(a), order), slices.SortedFunc(slices.Values(b), order))
 }
 
 // publish verifies the signed release as any reader will, refuses what can be
 // refused, and only then writes: image, archive, bundle, and last the index
 // entry. Nothing that is there already is replaced.
-func (a *app) publish(o *releaseOptions, d *draft, signed []byte) (result, error) {
+//
+// A release that names the log of the index it is entered in can only be
+// verified once it is in that log, so there the bundle is written last.
+func (a *app) publish(ctx context.Context, o *releaseOptions, to *target, d *draft, signed []byte) (result, error) {
 	bundle := &attest.Bundle{Release: signed, Evidence: d.Evidence}
+	envelope, err := attest.ParseEnvelope("release", signed)
+	if err != nil {
+		return nil, err
+	}
+	release, err := attest.ReadRelease(d.policy, envelope)
+	if err != nil {
+		return nil, err
+	}
+	a.noteBreaks(ctx, to, d.pkg)
+	if release.LogOrigin != "" && to.keeps(d.policy) {
+		return a.publishLogged(ctx, o, to, d, bundle, &release)
+	}
 	publication, err := attest.NewPublication(d.policy, bundle, d.pkg.Archive(), a.now())
 	if err != nil {
 		return nil, err
@@ -485,26 +623,87 @@ func (a *app) publish(o *releaseOptions, d *draft, signed []byte) (result, error
 	if err != nil {
 		return nil, err
 	}
+	if to != nil && to.x == nil && release.LogOrigin != "" {
+		return nil, fault.New(fault.Usage, "%s %s is in log %s, and %s would be an index without one", release.Name, release.Version, release.LogOrigin, o.index).
+			WithHint("leave --index out, or make the index first with: rebuild index init")
+	}
 	r := newReleaseResult(publication.Release(), o)
-	var indexKey attest.Signer
-	if o.index != "" {
-		if o.indexKey == "" {
-			return nil, fault.New(fault.Usage, "no key to sign the entry in %s with", o.index).WithHint("give --index-key FILE")
-		}
-		if indexKey, err = a.readKey(o.indexKey); err != nil {
-			return nil, err
-		}
-		if err := a.admit(o.index, publication, d.policy, indexKey); err != nil {
-			return nil, err
-		}
+	if err := a.admit(ctx, to, bundle, d); err != nil {
+		return nil, err
 	}
 	if err := d.writeFiles(r, output{r.Archive, d.pkg.Archive()}, output{r.Bundle, encoded}); err != nil {
 		return nil, err
 	}
-	if o.index == "" {
+	if to == nil {
 		return r, nil
 	}
-	return r, a.enter(o.index, publication, d.policy, indexKey)
+	if err := a.enter(ctx, to, bundle, d); err != nil {
+		return r, err
+	}
+	return r, a.publishDefinitions(o.index, d, o.noSources)
+}
+
+// publishLogged enters a release into the log of an index and gives out the
+// bundle that others verify: with the release's own leaf, and the proof of it.
+func (a *app) publishLogged(ctx context.Context, o *releaseOptions, to *target, d *draft, bundle *attest.Bundle, release *attest.Release) (result, error) {
+	paths := resultPaths(release, o)
+	there, err := sameBundle(paths.Bundle, bundle.Release)
+	if err != nil {
+		return nil, err
+	}
+	if err := to.x.Check(ctx, bundle, d.pkg.Archive()); err != nil {
+		return nil, err
+	}
+	if err := d.writeFiles(paths, output{paths.Archive, d.pkg.Archive()}); err != nil {
+		return nil, err
+	}
+	if err := a.publishDefinitions(o.index, d, o.noSources); err != nil {
+		return nil, err
+	}
+	if _, _, err := to.x.Publish(ctx, bundle, d.pkg.Archive()); err != nil {
+		return nil, unwritable("--index", err)
+	}
+	whole, err := to.x.Released(ctx, bundle)
+	if err != nil {
+		return nil, err
+	}
+	publication, err := attest.NewPublication(d.policy, whole, d.pkg.Archive(), a.now())
+	if err != nil {
+		return nil, err
+	}
+	r := newReleaseResult(publication.Release(), o)
+	encoded, err := whole.Encode()
+	if err != nil || there {
+		return r, err
+	}
+	return r, writeFile("--out", r.Bundle, encoded)
+}
+
+// sameBundle says whether the bundle of a release is there. One of another
+// release is ALREADY_PUBLISHED. The same release can have several bundles: the
+// date of the log's checkpoint is in each.
+func sameBundle(file string, release []byte) (bool, error) {
+	held, err := readBounded(file, attest.MaxBundle)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	b, err := attest.OpenBundle(file, held)
+	if err != nil {
+		return false, err
+	}
+	there, err := attest.ParseEnvelope(file, b.Release)
+	if err != nil {
+		return false, err
+	}
+	ours, err := attest.ParseEnvelope("release", release)
+	if err == nil && there.Digest() != ours.Digest() {
+		err = fault.New(fault.AlreadyPublished, "%s is there already, of release %s", file, there.Digest()).
+			WithHint("publish under another version, or name another folder with --out")
+	}
+	return err == nil, err
 }
 
 // writeFiles writes the image and then the files, unless one of them is there
@@ -536,41 +735,71 @@ func (d *draft) writeFiles(r releaseResult, files ...output) error {
 
 // admit refuses what the index would refuse at the end, before anything is
 // written for it. It writes nothing.
-func (a *app) admit(dir string, p *attest.Publication, policy *attest.Policy, key attest.Signer) error {
-	if err := index.CanHold(p); err != nil {
+func (a *app) admit(ctx context.Context, to *target, b *attest.Bundle, d *draft) error {
+	if to == nil {
+		return nil
+	}
+	if _, err := d.policy.IndexKey(to.in.Key.Public().ID(), a.now()); err != nil || to.x == nil {
 		return err
 	}
-	if _, err := policy.IndexKey(key.Public().ID(), a.now()); err != nil {
-		return err
-	}
-	empty, err := noIndex(dir)
-	if err != nil || empty {
-		return err
-	}
-	x, err := index.Open(dir)
-	if err != nil {
-		return err
-	}
-	return x.Check(p, policy, key, a.now())
+	return to.x.Check(ctx, b, d.pkg.Archive())
 }
 
 // enter publishes in the index, and makes it first if it is missing.
-func (a *app) enter(dir string, p *attest.Publication, policy *attest.Policy, key attest.Signer) error {
-	missing, err := noIndex(dir)
-	if err != nil {
-		return err
-	}
-	if missing {
-		if err := index.Init(dir, index.Config{Signing: index.SigningWith(key.Public())}); err != nil {
+func (a *app) enter(ctx context.Context, to *target, b *attest.Bundle, d *draft) error {
+	if to.x == nil {
+		if err := index.Init(ctx, to.dir, index.Config{Signing: index.SigningWith(to.in.Key.Public())}, to.in); err != nil {
 			return unwritable("--index", err)
 		}
+		var err error
+		if to.x, err = index.Open(to.dir, to.in); err != nil {
+			return err
+		}
 	}
-	x, err := index.Open(dir)
-	if err != nil {
-		return err
-	}
-	_, err = x.Publish(p, policy, key, a.now())
+	_, _, err := to.x.Publish(ctx, b, d.pkg.Archive())
 	return unwritable("--index", err)
+}
+
+// target is the index that a release is entered in; nil is none.
+type target struct {
+	dir    string
+	in     index.Writing
+	x      *index.Index // nil: it has to be made
+	origin string       // of its log
+}
+
+// keeps says whether the index has the log that a policy trusts.
+func (t *target) keeps(policy *attest.Policy) bool {
+	return t != nil && t.origin != "" && t.origin == policy.LogOrigin()
+}
+
+// target opens the index that the flags name.
+func (a *app) target(o *releaseOptions, policy *attest.Policy) (*target, error) {
+	if o.index == "" {
+		return nil, nil
+	}
+	if o.indexKey == "" {
+		return nil, fault.New(fault.Usage, "no key to sign the entry in %s with", o.index).WithHint("give --index-key FILE")
+	}
+	dir, err := localIndex(o.index)
+	if err != nil {
+		return nil, err
+	}
+	missing, err := noIndex(dir)
+	if err != nil {
+		return nil, err
+	}
+	t := &target{dir: dir}
+	if missing {
+		t.in = index.Writing{Policy: policy, Now: a.now}
+		t.in.Key, err = a.readKey(o.indexKey)
+		return t, err
+	}
+	var c index.Config
+	if t.x, t.in, c, err = a.openWriter(dir, policy, o.indexKey, o.logKey); err == nil && c.Log != nil {
+		t.origin = c.Log.Origin
+	}
+	return t, err
 }
 
 // noIndex says whether an index has to be made in dir, which is refused if dir
@@ -712,10 +941,17 @@ type releaseResult struct {
 }
 
 func newReleaseResult(signed *attest.SignedRelease, o *releaseOptions) releaseResult {
-	r := signed.Release()
-	name := attest.FileName(&r)
+	release := signed.Release()
+	r := resultPaths(&release, o)
+	r.Release, r.Signers = signed.Digest(), signed.Signers()
+	return r
+}
+
+// resultPaths is what of the result is known before the release is verified.
+func resultPaths(r *attest.Release, o *releaseOptions) releaseResult {
+	name := attest.FileName(r)
 	return releaseResult{
-		Name: r.Name, Version: r.Version, Release: signed.Digest(), Snapshot: r.Snapshot, Signers: signed.Signers(),
+		Name: r.Name, Version: r.Version, Snapshot: r.Snapshot,
 		Bundle: filepath.Join(o.out, name), Archive: filepath.Join(o.out, strings.TrimSuffix(name, ".rbundle")+".tar"),
 		Image: filepath.Join(o.out, "image"), Index: o.index,
 	}
@@ -724,70 +960,32 @@ func newReleaseResult(signed *attest.SignedRelease, o *releaseOptions) releaseRe
 func (r releaseResult) Print(out io.Writer) { fmt.Fprintln(out, r.Bundle) }
 
 func (a *app) indexCommand() *cobra.Command {
-	c := &cobra.Command{Use: "index", Short: "Look into an index"}
-	c.AddCommand(a.verb("show DIR NAME[@VERSION]", "Print the entry of a package", "  rebuild index show release/index sha256sum",
-		cobra.ExactArgs(2), func(_ context.Context, args []string) (result, error) {
-			r, err := openIndex(a, args[0])
-			if err != nil {
-				return nil, err
-			}
-			name, version, err := index.SplitReference(args[1])
-			if err != nil {
-				return nil, err
-			}
-			e, err := r.Lookup(name, version)
-			if err != nil {
-				return nil, err
-			}
-			if e.Signature == nil {
-				a.note("the entry of %s %s is not signed: this is what the server says, and nobody else", e.Name, e.Version)
-			}
-			return entryResult{e}, nil
-		}))
+	c := &cobra.Command{Use: "index", Short: "Make, fill, sign, check and serve an index, and look into one"}
+	c.AddCommand(a.indexShowCommand(), a.indexServeCommand())
+	a.indexWriters(c)
 	return c
-}
-
-type entryResult struct{ *index.Entry }
-
-func (r entryResult) Print(out io.Writer) {
-	if line, err := r.Encode(); err == nil {
-		fmt.Fprintf(out, "%s\n", line)
-	}
-}
-
-func openIndex(a *app, dir string) (*index.Reader, error) {
-	root, err := openFolder(dir, fault.IndexFetch)
-	if err != nil {
-		return nil, err
-	}
-	r, err := index.NewReader(root.FS(), dir)
-	if err != nil {
-		return nil, err
-	}
-	r.Notice = func(text string) { a.note("%s", oneLine(text)) }
-	return r, nil
 }
 
 // verifyEntry checks that the index's entry is signed, and that everything it
 // leads to is the release in the bundle.
-func (a *app) verifyEntry(policy *attest.Policy, b *attest.Bundle, account *attest.Account, dir string, now time.Time) error {
-	r, err := openIndex(a, dir)
+func (a *app) verifyEntry(ctx context.Context, policy *attest.Policy, b *attest.Bundle, account *attest.Account, location string, in opening) error {
+	x, err := a.openIndex(ctx, location, policy, in)
 	if err != nil {
 		return err
 	}
-	e, _, err := r.Verify(account.Name, account.Version, policy, now)
+	e, _, err := x.Verify(ctx, account.Name, account.Version)
 	if err != nil {
 		return err
 	}
 	if e.Release != account.Release {
 		return fault.New(fault.EvidenceMismatch, "the index has release %s of %s %s, the bundle has %s", e.Release, e.Name, e.Version, account.Release)
 	}
-	same, err := r.Bundle(e, policy)
+	same, err := x.Bundle(ctx, e)
 	if err != nil {
 		return err
 	}
 	if !bytes.Equal(same.Release, b.Release) {
 		a.note("the index has other signatures of the same release")
 	}
-	return nil
+	return x.Commit()
 }

@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"rebuild/engine"
 	"rebuild/internal/fault"
@@ -75,13 +76,22 @@ func (a *app) rootCommand() *cobra.Command {
 	root.AddCommand(
 		a.initCommand(), a.planCommand(), a.lockCommand(), a.fetchCommand(), a.runCommand(),
 		a.keyCommand(), a.attestCommand(), a.compareCommand(), a.releaseCommand(), a.indexCommand(), a.verifyCommand(), a.evidenceCommand(),
-		a.bootstrapCommand(), a.storeCommand(), a.demoCommand(), a.doctorCommand(), a.versionsCommand(), a.versionCommand(),
-		a.policyCommand(),
+		a.bootstrapCommand(), a.storeCommand(), a.demoCommand(), a.doctorCommand(), a.versionsCommand(), a.versionCommand(), a.migrateCommand(),
+		a.reproduceCommand(), a.policyCommand(), a.pkgCommand(), a.hubCommand(),
 	)
 	a.keys.flags(root)
+	root.SetGlobalNormalizationFunc(oneName)
 	refuseUnknown(root)
 	fitHelp(root)
 	return root
+}
+
+// oneName lets --registry stand for --index wherever that is taken.
+func oneName(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+	if name == "registry" {
+		name = "index"
+	}
+	return pflag.NormalizedName(name)
 }
 
 func orDefault(s, otherwise string) string {

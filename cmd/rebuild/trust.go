@@ -305,13 +305,13 @@ func (a *app) verifyCommand() *cobra.Command {
 		`  rebuild verify sha256sum-1.0.0.rbundle --policy policy.toml sha256sum@1.0.0
   rebuild verify sha256sum-1.0.0.rbundle --policy policy.toml --artifact sha256sum-1.0.0.tar
   rebuild verify bundles --policy policy.toml`, cobra.RangeArgs(1, 2),
-		func(_ context.Context, args []string) (result, error) { return a.verify(o, args[0], args[1:]) })
+		func(ctx context.Context, args []string) (result, error) { return a.verify(ctx, o, args[0], args[1:]) })
 	f := c.Flags()
 	f.StringVarP(&o.policy, "policy", "p", "", "policy.toml")
 	f.StringArrayVar(&o.artifacts, "artifact", nil, "package archive or OCI layout that must be what was released; once for each")
-	f.StringVar(&o.index, "index", "", "index folder whose entry must name this release")
+	f.StringVar(&o.index, "index", "", "index whose entry must name this release: a folder or URL")
 	f.StringVar(&o.at, "at", "", atUsage)
-	f.Bool("offline", true, "a bundle is always judged offline")
+	f.BoolVar(&o.offline, "offline", false, "ask no server for --index either; the bundle itself is always judged offline")
 	o.vsa.flags(c)
 	return c
 }
@@ -320,11 +320,12 @@ type verifyOptions struct {
 	policy    string
 	artifacts []string
 	index     string
+	offline   bool
 	at        string
 	vsa       *vsaOptions
 }
 
-func (a *app) verify(o verifyOptions, file string, reference []string) (result, error) {
+func (a *app) verify(ctx context.Context, o verifyOptions, file string, reference []string) (result, error) {
 	now, asOf, err := a.judgingTime(o.at)
 	if err != nil {
 		return nil, err
@@ -360,7 +361,7 @@ func (a *app) verify(o verifyOptions, file string, reference []string) (result, 
 		return nil, a.first(err, unwritten)
 	}
 	if o.index != "" {
-		if err := a.verifyEntry(policy, b, account, o.index, now); err != nil {
+		if err := a.verifyEntry(ctx, policy, b, account, o.index, opening{now, o.offline}); err != nil {
 			return nil, err
 		}
 		account.Compared = append(account.Compared, "index entry in "+o.index)

@@ -12,7 +12,6 @@ import (
 	"time"
 	"unicode"
 
-	"rebuild/internal/document"
 	"rebuild/internal/fault"
 	"rebuild/pipeline"
 	"rebuild/stages"
@@ -75,13 +74,7 @@ type envelopeError struct {
 func (u *ui) finish(command string, r result, err error) int {
 	status := exitStatus(err)
 	if u.json {
-		e := envelope{SchemaVersion: document.CLI.ID(), Command: command, OK: err == nil, ExitCode: status}
-		if err != nil {
-			e.Error = describe(err)
-		}
-		if r != nil {
-			e.Result = r
-		}
+		e := newEnvelope(command, r, err)
 		out := json.NewEncoder(u.stdout)
 		out.SetEscapeHTML(false)
 		if werr := out.Encode(e); werr != nil && err == nil {
@@ -157,8 +150,27 @@ func correction(f *fault.Error) string {
 func (u *ui) printError(err error) {
 	e := describe(err)
 	fmt.Fprintf(u.stderr, "rebuild: error[%s]: %s\n", e.Code, oneLine(e.Message))
+	u.printEvidence(e)
 	if e.Hint != "" {
 		fmt.Fprintf(u.stderr, "hint: %s\n", oneLine(e.Hint))
+	}
+}
+
+// printEvidence prints the two signed documents that contradict each other, in
+// full: whoever reads the report can check it (index.md 7).
+func (u *ui) printEvidence(e *envelopeError) {
+	if e.Code.Exit() != fault.Fork.Exit() {
+		return
+	}
+	for _, which := range []string{"seen", "served", "statement"} {
+		text, _ := e.Details[which].(string)
+		if text == "" {
+			continue
+		}
+		fmt.Fprintf(u.stderr, "rebuild: %s:\n", which)
+		for _, line := range strings.Split(strings.TrimSuffix(text, "\n"), "\n") {
+			fmt.Fprintf(u.stderr, "rebuild: | %s\n", oneLine(line))
+		}
 	}
 }
 

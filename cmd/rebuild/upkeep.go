@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"rebuild/bootstrap"
-	"rebuild/internal/document"
 	"rebuild/internal/fault"
 	"rebuild/pipeline"
 	"rebuild/stages"
@@ -181,37 +180,4 @@ type versionResult struct {
 func (r versionResult) Print(out io.Writer) {
 	fmt.Fprintf(out, "rebuild %s\ncommit   %s\ngo       %s\nbuildkit %s\nruntime  %s\nseed     %s\nbinary   %s\n",
 		r.Version, r.Commit, r.Go, orDefault(r.BuildKit, "unknown"), orDefault(r.Runtime, "none"), r.Seed, r.Digest)
-}
-
-func (a *app) versionsCommand() *cobra.Command {
-	return a.verb("versions", "List the documents this binary writes, reads and migrates", "  rebuild versions --json", cobra.NoArgs,
-		func(context.Context, []string) (result, error) {
-			var r versionsResult
-			for _, k := range document.Kinds() {
-				r = append(r, documentWindow{k.Name, k.File, k.Authoritative, k.Audience, k.Current, k.Read, append([]string{}, k.Migrate...)})
-			}
-			return r, nil
-		})
-}
-
-type versionsResult []documentWindow
-
-type documentWindow struct {
-	ID            string   `json:"id"`
-	File          string   `json:"file"`
-	Authoritative bool     `json:"authoritative"`
-	Audience      string   `json:"audience"`
-	Current       string   `json:"current"`
-	Read          []string `json:"read"`
-	Migrate       []string `json:"migrate"`
-}
-
-func (r versionsResult) Print(out io.Writer) {
-	for _, d := range r {
-		mark := "derived"
-		if d.Authoritative {
-			mark = "authoritative"
-		}
-		fmt.Fprintf(out, "%-22s %-8s %-14s %s\n", d.ID, d.Current, mark, d.Audience)
-	}
 }

@@ -56,6 +56,12 @@ func refuseUnknown(c *cobra.Command) {
 // its end, which the help command says already.
 func fitHelp(root *cobra.Command) {
 	t := strings.Replace(root.UsageTemplate(), "{{if .Runnable}}", "{{if and .Runnable (not .Annotations.group)}}", 1)
+	// The root has a command a line, so its flags get one for all.
+	const flags = "{{if .HasAvailableLocalFlags}}"
+	t = strings.Replace(t, flags, `{{if not .HasParent}}
+
+Flags, explained by the help of every command:
+  --json, --pipeline DIR, --progress MODE, --quiet, --runc FILE, --state DIR{{else if .HasAvailableLocalFlags}}`, 1)
 	root.SetUsageTemplate(strings.Replace(t, `{{if .HasAvailableSubCommands}}
 
 Use "{{.CommandPath}} [command] --help" for more information about a command.{{end}}`, "", 1))

@@ -16,10 +16,10 @@ var defects = map[string][]string{
 	"G1": {"attest"}, "G2": {"attest"}, "G3": {"attest"}, "G4": {"attest"}, "G5": {"attest"}, "G6": {"attest"}, "G7": {"attest"},
 	"G8": {"attest"}, "G9": {"attest"}, "G10": {"attest"}, "G11": {"attest"}, "G12": {"attest"}, "G13": {"attest", "cmd/rebuild"},
 	"G14": {"attest"}, "G15": {"attest"}, "G16": {"attest"}, "G17": {"attest"}, "G18": {"attest"}, "G23": {"attest"}, "G24": {"attest"},
-	"G28": {"attest", "index"}, "G29": {"attest"}, "G30": {"index"}, "G31": {"index"}, "G32": {"attest"}, "G33": {"attest"}, "G34": {"index"},
+	"G28": {"attest", "index"}, "G29": {"attest", "index"}, "G30": {"index"}, "G31": {"index"}, "G32": {"attest"}, "G33": {"attest"}, "G34": {"index"},
 	"G35": {"attest"}, "G37": {"attest"}, "G38": {"cmd/rebuild"}, "G39": {"index"}, "G40": {"attest"}, "G41": {"attest"},
 	"G42": {"attest", "index"}, "G43": {"cmd/rebuild"}, "G45": {"attest", "index"}, "G46": {"attest", "index"}, "G47": {"attest"}, "G48": {"attest"},
-	"G49": {"attest"}, "G50": {"store"}, "G53": {"engine"}, "G62": {"attest"}, "G63": {"attest"}, "G65": {"attest"}, "G66": {"attest"},
+	"G49": {"attest"}, "G50": {"store", "cmd/rebuild"}, "G53": {"engine"}, "G62": {"attest", "index", "cmd/rebuild"}, "G64": {"index"}, "G63": {"attest"}, "G65": {"attest"}, "G66": {"attest"},
 }
 
 var defectTest = regexp.MustCompile(`(?m)^func (Test(G[0-9]+)_\w+)\(t \*testing\.T\)`)

@@ -1,0 +1,336 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"rebuild/attest"
+	"rebuild/hub"
+	"rebuild/internal/fault"
+	"rebuild/store"
+)
+
+// hubPublishOptions is what is published in which hub.
+type hubPublishOptions struct {
+	releaseOptions        // the policy, and what a signed release is gathered from
+	hub            string // URL
+	file           string // a bundle, or a signed release
+	archive        string // file; of a bundle
+	key            string // signs uploads; "" if the hub has everything
+	output         string // file for the bundle as the hub has it; "" for none
+	patience       time.Duration
+}
+
+// hubPatience is how long a hub has, unless told otherwise, to show what it took.
+const hubPatience = 2 * time.Minute
+
+func (o *hubPublishOptions) hubFlags(c *cobra.Command) {
+	f := c.Flags()
+	f.StringVar(&o.hub, "hub", "", "URL of the hub")
+	f.StringVar(&o.key, "key", "", "key of an operator, signer or owner, which signs uploads")
+	f.DurationVar(&o.patience, "patience", hubPatience, "how long to wait for the hub to show what it took")
+}
+
+// publishToHub verifies a release, sends it with all that it rests on, and
+// waits until the hub's index shows it. The release is a bundle with its
+// archive, or what release sign wrote, with the results that it was signed for.
+func (a *app) publishToHub(ctx context.Context, o hubPublishOptions) (result, error) {
+	policy, err := a.readPolicy(o.policy)
+	if err != nil {
+		return nil, err
+	}
+	if o.archive == "" {
+		signed, err := a.readInput(o.file, attest.MaxEnvelope)
+		if err != nil {
+			return nil, err
+		}
+		_, d, err := a.draftOf(ctx, &o.releaseOptions, o.file, signed)
+		if err != nil {
+			return nil, err
+		}
+		return a.pushRelease(ctx, o, policy, &attest.Bundle{Release: signed, Evidence: d.Evidence}, d.pkg.Archive())
+	}
+	in, err := a.openLarge(o.file, attest.MaxBundle)
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close()
+	b, err := readBundle(policy, o.file, in)
+	if err != nil {
+		return nil, err
+	}
+	archive, err := a.readInput(o.archive, attest.MaxArchive)
+	if err != nil {
+		return nil, err
+	}
+	return a.pushRelease(ctx, o, policy, b, archive)
+}
+
+// releaseToHub publishes what release sign wrote, and lays the same files out
+// as release publish does for an index folder.
+func (a *app) releaseToHub(ctx context.Context, o hubPublishOptions) (result, error) {
+	if o.index != "" {
+		return nil, fault.New(fault.Usage, "a release goes into --index or through --hub").WithHint("leave one of them out")
+	}
+	policy, err := a.readPolicy(o.policy)
+	if err != nil {
+		return nil, err
+	}
+	signed, err := a.readInput(o.file, attest.MaxEnvelope)
+	if err != nil {
+		return nil, err
+	}
+	_, d, err := a.draftOf(ctx, &o.releaseOptions, o.file, signed)
+	if err != nil {
+		return nil, err
+	}
+	b := &attest.Bundle{Release: signed, Evidence: d.Evidence}
+	admitted, err := attest.Admit(policy, b, d.pkg.Archive(), a.now())
+	if err != nil {
+		return nil, err
+	}
+	r := newReleaseResult(admitted.Release(), &o.releaseOptions)
+	there, err := sameBundle(r.Bundle, signed)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.writeFiles(r, output{r.Archive, d.pkg.Archive()}); err != nil {
+		return nil, err
+	}
+	if !there {
+		o.output = r.Bundle
+	}
+	if _, err := a.pushRelease(ctx, o, policy, b, d.pkg.Archive()); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// pushRelease publishes a release that is in memory. It is verified here first:
+// what a policy refuses is sent to nobody.
+func (a *app) pushRelease(ctx context.Context, o hubPublishOptions, policy *attest.Policy, b *attest.Bundle, archive []byte) (result, error) {
+	if _, err := attest.Admit(policy, b, archive, a.now()); err != nil {
+		return nil, err
+	}
+	client, end, err := a.hubClient(o.hub, o.key)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	published, err := client.Publish(ctx, b, archive, func(what string) { a.note("sent %s", oneLine(what)) })
+	if err != nil {
+		return nil, err
+	}
+	r := pushResult{*published, client.Base}
+	if log := policy.Log(); log != nil && published.LogIndex != nil {
+		if _, err := client.Await(ctx, log, *published.LogIndex, o.patience); err != nil {
+			return r, err
+		}
+	}
+	if err := client.AwaitRelease(ctx, published.Name, published.Version, b.Release, o.patience); err != nil {
+		return r, err
+	}
+	if err := a.verifyPushed(ctx, client.Base, policy, published); err != nil {
+		return r, err
+	}
+	return r, a.writePushed(ctx, o, client, policy, b)
+}
+
+// writePushed writes the bundle as everybody gets it from now on: with the
+// leaves of the release and their proof.
+func (a *app) writePushed(ctx context.Context, o hubPublishOptions, client *hub.Client, policy *attest.Policy, b *attest.Bundle) error {
+	if o.output == "" || len(b.Builds) == 0 {
+		return nil
+	}
+	data, err := client.Bundle(ctx, store.DigestOf(b.Builds[0].Plan))
+	if err != nil {
+		return err
+	}
+	got, err := attest.OpenBundle(o.output, data)
+	if err != nil {
+		return err
+	}
+	if _, err := attest.Verify(policy, got, attest.Expect{}, a.now()); err != nil {
+		return err
+	}
+	return writeOutput(a, o.output, data)
+}
+
+// hubClient is a client of a hub; key may be "".
+func (a *app) hubClient(address, key string) (*hub.Client, func(), error) {
+	if address == "" {
+		return nil, nil, fault.New(fault.Usage, "no hub").WithHint("give --hub URL")
+	}
+	base, err := hub.ParseURL(address)
+	if err != nil {
+		return nil, nil, err
+	}
+	c := &hub.Client{HTTP: a.httpClient(), Base: base, Now: a.now, Wait: wait}
+	if key != "" {
+		if c.Key, err = a.readKey(key); err != nil {
+			return nil, nil, err
+		}
+	}
+	return c, c.HTTP.CloseIdleConnections, nil
+}
+
+// wait pauses, unless the context ends before.
+func wait(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// verifyPushed reads the release back as any user will, and verifies it.
+func (a *app) verifyPushed(ctx context.Context, base string, policy *attest.Policy, p *hub.Published) error {
+	x, err := a.openIndexThrough(ctx, base+"/index/", policy, opening{}, pastCaches)
+	if err != nil {
+		return err
+	}
+	e, _, err := x.Verify(ctx, p.Name, p.Version)
+	if err != nil {
+		return err
+	}
+	if e.Release != p.Release {
+		return fault.New(fault.EvidenceMismatch, "the hub shows release %s as %s %s, %s was sent", e.Release, p.Name, p.Version, p.Release).
+			WithHint("ask who runs %s", base)
+	}
+	return x.Commit()
+}
+
+// pushResult says what was published, and where.
+type pushResult struct {
+	hub.Published
+	Hub string `json:"hub"`
+}
+
+// Print prints the release's digest.
+func (r pushResult) Print(out io.Writer) { fmt.Fprintln(out, r.Release) }
+
+// hubSendCommand is how operators bring their results to a hub.
+func (a *app) hubSendCommand() *cobra.Command {
+	var o hubPublishOptions
+	c := a.verb("send RESULTS...", "Send the plan and the statements of results folders to a hub, and see that they are logged",
+		`  rebuild hub send results --hub https://hub.example --policy policy.toml --key north.key
+  rebuild hub send results --hub http://127.0.0.1:8018 --policy policy.toml --key north.key --patience 10m`,
+		cobra.MinimumNArgs(1), func(ctx context.Context, args []string) (result, error) { return a.hubSend(ctx, o, args) })
+	o.hubFlags(c)
+	c.Flags().StringVarP(&o.policy, "policy", "p", "", "policy.toml")
+	return c
+}
+
+func (a *app) hubSend(ctx context.Context, o hubPublishOptions, folders []string) (result, error) {
+	policy, err := a.readPolicy(o.policy)
+	if err != nil {
+		return nil, err
+	}
+	client, end, err := a.hubClient(o.hub, o.key)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	r := sendResult{Hub: client.Base, Plans: []sent{}}
+	for _, dir := range folders {
+		one, err := a.sendResults(ctx, o, client, policy, dir)
+		if err != nil {
+			return r, err
+		}
+		r.Plans = append(r.Plans, *one)
+	}
+	return r, nil
+}
+
+// sendResults sends one plan's results. Of a hub with a log they are withheld
+// until a checkpoint covers them; then the chain is written beside the plan, for
+// who proposes a release.
+func (a *app) sendResults(ctx context.Context, o hubPublishOptions, client *hub.Client, policy *attest.Policy, dir string) (*sent, error) {
+	plan, found, err := readResults(dir)
+	if err != nil {
+		return nil, err
+	}
+	last, err := client.AddBuild(ctx, &found, func(what string) { a.note("sent %s", oneLine(what)) })
+	if err != nil {
+		return nil, err
+	}
+	out := &sent{plan.Digest(), len(found.Statements), last}
+	log := policy.Log()
+	if last == nil || log == nil {
+		return out, nil
+	}
+	if _, err := client.Await(ctx, log, *last, o.patience); err != nil {
+		return nil, err
+	}
+	logged, err := loggedBy(ctx, client, policy, found)
+	if err != nil {
+		return nil, err
+	}
+	folder, err := findPlanFolder(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.addMissing(folder, plan, logged); err != nil {
+		return nil, err
+	}
+	for name, data := range map[string][]byte{attest.EventsFile: logged.Events, attest.ProofFile: logged.Proof} {
+		if err := writeFile("results", filepath.Join(folder, name), data); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// loggedBy returns what a hub's log has about a plan, with the statements of
+// others, verified as a whole.
+func loggedBy(ctx context.Context, client *hub.Client, policy *attest.Policy, found attest.BuildEvidence) (*attest.BuildEvidence, error) {
+	out := &attest.BuildEvidence{Plan: found.Plan}
+	var err error
+	if out.Events, out.Proof, err = client.Chain(ctx, policy, store.DigestOf(found.Plan)); err != nil {
+		return nil, err
+	}
+	for n, leaf := range bytes.Split(bytes.TrimSuffix(out.Events, []byte("\n")), []byte("\n")) {
+		event, err := attest.DecodeEvent(attest.EventsFile, n+1, leaf)
+		if err != nil {
+			return nil, err
+		}
+		if event.Type != attest.EventStatement {
+			continue
+		}
+		raw, err := client.File(ctx, "statements/"+event.Object.Hex()+attest.EnvelopeSuffix, attest.MaxEnvelope)
+		if err != nil {
+			return nil, err
+		}
+		out.Statements = append(out.Statements, raw)
+	}
+	_, err = out.Chain(policy)
+	return out, err
+}
+
+// sendResult says what was sent where.
+type sendResult struct {
+	Hub   string `json:"hub"`
+	Plans []sent `json:"plans"`
+}
+
+type sent struct {
+	Plan       store.Digest `json:"plan"`
+	Statements int          `json:"statements"`
+	Seq        *int64       `json:"seq,omitempty"` // the highest of the statements' leaves
+}
+
+// Print prints the plans.
+func (r sendResult) Print(out io.Writer) {
+	for _, s := range r.Plans {
+		fmt.Fprintln(out, s.Plan)
+	}
+}

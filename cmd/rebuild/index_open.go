@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"rebuild/attest"
+	"rebuild/index"
+	"rebuild/internal/fault"
+)
+
+// opening is what a verb says about an index beside its location and policy.
+type opening struct {
+	now     time.Time // of judging; zero is now
+	offline bool
+}
+
+// opened is an index that can be read, and what this client saw of indexes.
+type opened struct {
+	*index.Reader
+	Location string // absolute, without credentials
+	Source   index.Source
+	state    *index.State
+}
+
+// Commit saves what was seen. Call it once everything that the command verifies
+// has verified: what failed must not be remembered.
+func (o *opened) Commit() error { return o.state.Save() }
+
+// openIndex opens the index at a location: a folder, a file: URL, or a server's.
+// Without a policy keys are those that the index showed first.
+func (a *app) openIndex(ctx context.Context, location string, policy *attest.Policy, o opening) (*opened, error) {
+	return a.openIndexThrough(ctx, location, policy, o, func(src index.Source) index.Source { return src })
+}
+
+// openIndexThrough opens an index as openIndex does, and reads it through what
+// through makes of its source.
+func (a *app) openIndexThrough(ctx context.Context, location string, policy *attest.Policy, o opening, through func(index.Source) index.Source) (*opened, error) {
+	src, err := a.indexSource(ctx, location, o.offline)
+	if err != nil {
+		return nil, err
+	}
+	src = through(src)
+	state, err := a.indexState()
+	if err != nil {
+		return nil, err
+	}
+	if o.now.IsZero() {
+		o.now = a.now()
+	}
+	var lines sync.Mutex // readers may be used by several goroutines
+	r, err := index.NewReader(ctx, src, index.Reading{
+		Policy: policy, State: state, Now: o.now, Offline: o.offline,
+		Notice: func(text string) {
+			lines.Lock()
+			defer lines.Unlock()
+			a.note("%s", oneLine(text))
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &opened{r, src.String(), src, state}, nil
+}
+
+// indexState loads what this client saw: state.json in the state root, or in the
+// XDG state folder.
+func (a *app) indexState() (*index.State, error) {
+	dir := a.state
+	if dir == "" {
+		var err error
+		if dir, err = a.xdg("XDG_STATE_HOME", ".local/state"); err != nil {
+			return nil, err
+		}
+	}
+	return index.LoadState(filepath.Join(dir, "state.json"))
+}
+
+// indexSource returns where a location leads, unread.
+func (a *app) indexSource(ctx context.Context, location string, offline bool) (index.Source, error) {
+	at, err := index.Locate(location)
+	if err != nil {
+		return nil, err
+	}
+	if at.URL == nil {
+		dir, err := filepath.Abs(at.Dir)
+		if err != nil {
+			return nil, err
+		}
+		root, err := openIndexFolder(dir)
+		if err != nil {
+			return nil, err
+		}
+		return index.Dir(root.FS(), dir), nil
+	}
+	if offline {
+		return nil, fault.New(fault.OfflineIndex, "%s is on a server, and --offline asks nobody", at).
+			WithHint("name the folder of a copy with --index, or leave --offline out")
+	}
+	in, err := a.remoting(at)
+	if err != nil {
+		return nil, err
+	}
+	src := index.Remote(at.URL, in)
+	if !at.Bare {
+		return src, nil
+	}
+	// A server that was named alone has its index at /index/, or is one.
+	_, err = src.Get(ctx, "config.json", 64<<10, false)
+	if errors.Is(err, fs.ErrNotExist) {
+		top := *at.URL
+		top.Path = "/"
+		return index.Remote(&top, in), nil
+	}
+	return src, err
+}
+
+// remoting is how servers are read: with a cache in the state root, and limits
+// on everything that a server could draw out.
+func (a *app) remoting(at index.Location) (index.Remoting, error) {
+	here, err := a.places()
+	if err != nil {
+		return index.Remoting{}, err
+	}
+	in := index.Remoting{Client: a.httpClient(), Now: a.now, User: at.User, Cache: filepath.Join(here.cache, "index")}
+	if a.state != "" {
+		in.Cache = filepath.Join(here.state, "index-cache")
+	}
+	if text := a.getenv("REBUILD_HTTP_STALL"); text != "" {
+		if in.Stall, err = time.ParseDuration(text); err != nil || in.Stall <= 0 {
+			return in, fault.New(fault.Usage, "REBUILD_HTTP_STALL is %q, not a time such as 30s", text).WithHint("set it to 30s, or unset it")
+		}
+	}
+	return in, nil
+}
+
+// httpClient asks for files as they are: nothing is unpacked, and headers are
+// bounded in size.
+func (a *app) httpClient() *http.Client {
+	dialer := &net.Dialer{Timeout: 30 * time.Second}
+	return &http.Client{Transport: &http.Transport{
+		Proxy: http.ProxyFromEnvironment, DialContext: dialer.DialContext, ForceAttemptHTTP2: true,
+		DisableCompression: true, MaxResponseHeaderBytes: 64 << 10,
+		MaxIdleConnsPerHost: 16, IdleConnTimeout: 30 * time.Second, TLSHandshakeTimeout: 15 * time.Second,
+	}}
+}
+
+// openIndexFolder opens an index on this machine for reading. One that is not
+// there yet is an index in which nothing was published. Of a server that can not
+// be told, so there the same is INDEX_FETCH.
+func openIndexFolder(dir string) (*os.Root, error) {
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return nil, fault.New(fault.IndexNoMatch, "%s is not there, so nothing is in that index", dir).
+			WithHint("check the path, or make an index with: rebuild index init")
+	}
+	return openFolder(dir, fault.IndexFetch)
+}
