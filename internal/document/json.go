@@ -201,7 +201,7 @@ func checkBytes(file string, data []byte, limit int64) error {
 // peek returns the top-level schema_version without judging the rest, so that
 // a document of a later version is reported as such and not as malformed.
 func peek(data []byte) (string, error) {
-	d := jsontext.NewDecoder(bytes.NewReader(data))
+	d := jsontext.NewDecoder(bytes.NewBuffer(data)) // read in place, where another reader would be copied
 	if tok, err := d.ReadToken(); err != nil || tok.Kind() != '{' {
 		return "", errors.New("not a JSON object")
 	}
