@@ -203,8 +203,12 @@ func TestWhatServersAnswer(t *testing.T) {
 			w.Header().Set("X", strings.Repeat("x", 1<<20))
 		}, fault.IndexFetch, "headers exceeded"},
 		"round and round": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, http.StatusFound) }, fault.IndexFetch, "more than 5 redirects"},
-		"other scheme":    {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "https://"+r.Host+r.URL.Path, http.StatusFound) }, fault.IndexFetch, "from http to https"},
-		"file":            {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "file:///etc/passwd", http.StatusFound) }, fault.IndexFetch, "from http to file"},
+		"other scheme": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "https://"+r.Host+r.URL.Path, http.StatusFound)
+		}, fault.IndexFetch, "from http to https"},
+		"file": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "file:///etc/passwd", http.StatusFound)
+		}, fault.IndexFetch, "from http to file"},
 		"no length": {func(w http.ResponseWriter, r *http.Request) {
 			conn, _, _ := w.(http.Hijacker).Hijack()
 			fmt.Fprint(conn, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhalf of it")
@@ -285,7 +289,9 @@ func TestG64_CredentialsStayWithTheHost(t *testing.T) {
 	if _, err := get(src, true); err == nil || strings.Contains(err.Error(), "secret") {
 		t.Errorf("%v", err)
 	}
-	taker := serve(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://a:b@"+r.Host+"/x/b", http.StatusFound) })
+	taker := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "http://a:b@"+r.Host+"/x/b", http.StatusFound)
+	})
 	_, err = get(remote(t, taker.URL, "", &clock{time.Unix(1, 0)}), false)
 	code(t, err, fault.IndexFetch)
 }

@@ -69,7 +69,7 @@ type semverOptions struct {
 
 func (a *app) pkgCheckSemverCommand() *cobra.Command {
 	var o semverOptions
-	c := a.verb("check-semver", "Say what breaks between two versions of a package", `  rebuild pkg check-semver --old /tmp/pkg-old --new .
+	c := a.verb("check-semver", "Say what breaks between two versions of a package", `  rebuild pkg check-semver --old ../pkg-old --new .
   rebuild pkg check-semver --old hello-1.2.0.tar --new hello-1.3.0.tar --index index`,
 		cobra.NoArgs, func(ctx context.Context, _ []string) (result, error) { return a.checkSemver(ctx, o) })
 	f := c.Flags()

@@ -94,7 +94,7 @@ func inject(t *testing.T, how, dir, call, fault string, n int) injected {
 
 func needStrace(t *testing.T) {
 	t.Helper()
-	if out, err := exec.Command("strace", "-f", "-e", "trace=openat", "-o", "/dev/null", "true").CombinedOutput(); err != nil {
+	if out, err := exec.Command("strace", "-f", "-e", "trace=openat", "-o", filepath.Join(t.TempDir(), "trace"), "true").CombinedOutput(); err != nil {
 		if os.Getenv("REBUILD_REQUIRE_ENGINE") != "" {
 			t.Fatalf("strace can not trace here: %v\n%s", err, out)
 		}
