@@ -75,14 +75,18 @@ func TestRequirementsHaveTheirTests(t *testing.T) {
 
 type testNames map[string]bool
 
-// has says whether a test is there: a function, or for TestScripts/NAME and
-// TestTrustScripts/NAME the script too.
+// has says whether a test is there: a function, or for TestScripts/NAME,
+// TestTrustScripts/NAME and TestExamples/NAME the script or the page too.
 func (all testNames) has(name string) bool {
 	function, sub, _ := strings.Cut(name, "/")
 	if !all[function] {
 		return false
 	}
 	dir, scripts := map[string]string{"TestScripts": "", "TestTrustScripts": "trust/", "TestIndexScripts": "index/", "TestPkgScripts": "pkg/"}[function]
+	if function == "TestExamples" && sub != "" {
+		_, err := os.Stat("../../docs/examples/" + sub + "/README.md")
+		return err == nil
+	}
 	if !scripts || sub == "" {
 		return true
 	}

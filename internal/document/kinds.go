@@ -35,18 +35,20 @@ var (
 	Files       = Kind{"rebuild.files", "rebuild.files.json", true, "release > verify", "1.0.0", v1, nil, 16 << 20}
 	Exports     = Kind{"rebuild.exports", "rebuild.exports.json", true, "last stage > check-semver", "1.0.0", v1, nil, 16 << 20}
 	Semver      = Kind{"rebuild.semver", "semver.toml", true, "maintainer > check-semver", "1.0.0", v1, nil, 256 << 10}
-	Events      = Kind{"rebuild.events", "log leaf, events.jsonl", true, "log > everyone", "1.0.0", v1, nil, 8 << 10}
+	Events      = Kind{"rebuild.events", "log leaf, events.jsonl, chains/", true, "log > everyone", "1.0.0", v1, nil, 8 << 10}
 	IndexConfig = Kind{"rebuild.index-config", "config.json", true, "index operator > clients", "1.0.0", v09, before1, 64 << 10}
 	IndexEntry  = Kind{"rebuild.index-entry", "index line", false, "index > resolver", "1.0.0", v1, nil, 64 << 10}
 	View        = Kind{"rebuild.view", "view/*", false, "index > clients", "1.0.0", v1, nil, 1 << 20}
 	Registry    = Kind{"rebuild.registry", "entries.json, pubkeys.json", false, "index export > clients", "1.0.0", v1, nil, 16 << 20}
+	Listing     = Kind{"rebuild.listing", "GET /entries", false, "hub > people, scripts", "1.0.0", v1, nil, 16 << 20}
 	State       = Kind{"rebuild.state", "state.json", true, "client > client", "1.0.0", v09, before1, 4 << 20}
-	IndexCache  = Kind{"rebuild.index-cache", "cached answers of servers", false, "client > client", "1.0.0", v1, nil, 4 << 10}
+	IndexCache  = Kind{"rebuild.index-cache", "index-cache/", false, "client > client", "1.0.0", v1, nil, 4 << 10}
+	Pack        = Kind{"rebuild.pack", "*.pack", false, "client > client", "1.0.0", v1, nil, 128 << 20}
 	Staged      = Kind{"rebuild.staged", ".staged", false, "publisher > publisher", "1.0.0", v1, nil, 64 << 20}
 	Stream      = Kind{"rebuild.stream", "JSON lines", false, "CLI > scripts", "1.0.0", v1, nil, 8 << 10}
 	CLI         = Kind{"rebuild.cli", "--json", false, "CLI > scripts", "1.0.0", v1, nil, 16 << 20}
 	Hints       = Kind{"rebuild.hints", "hints/*.json", false, "publisher > reproduce", "1.0.0", v1, nil, 1 << 20}
-	Lineage     = Kind{"rebuild.lineage", "object", false, "run > people", "1.0.0", v1, nil, 64 << 20}
+	Lineage     = Kind{"rebuild.lineage", "objects/*.json, lineage/*.json", false, "run > people", "1.0.0", v1, nil, 64 << 20}
 
 	// Caches and control data below a state root. One that can not be read is
 	// as good as none: it is made again and nothing is guessed from it.
@@ -67,7 +69,7 @@ var (
 // Kinds lists every document, sorted by name.
 func Kinds() []Kind {
 	all := []Kind{Stage, Pipeline, Package, Policy, Lock, Plan, Result, Release, Yank, Files, Exports, Semver, Events, IndexConfig, IndexEntry, View,
-		Registry, State, IndexCache, Staged, Stream, CLI, Hints, Lineage, Record, Input, Run, Contexts, Verified}
+		Registry, Listing, State, IndexCache, Pack, Staged, Stream, CLI, Hints, Lineage, Record, Input, Run, Contexts, Verified}
 	slices.SortFunc(all, func(a, b Kind) int { return strings.Compare(a.Name, b.Name) })
 	return all
 }
@@ -130,6 +132,12 @@ func (k Kind) migrationFailure(from string) Migration {
 	return Migration{fault.MigrationFailed, from, k.ID(), append([]string{}, k.Migrate...), k.noMigration()}
 }
 
+// NoMigration is that part for a format that no migration leads to.
+func NoMigration(from, to string) Migration {
+	name, _, _ := strings.Cut(to, "@")
+	return Migration{fault.MigrationFailed, from, to, []string{}, "there is none for " + name}
+}
+
 func (k Kind) noMigration() string {
 	if len(k.Migrate) == 0 {
 		return "there is none for " + k.Name
@@ -151,14 +159,17 @@ type Format struct {
 // runs with no document of rebuild at hand (requirements D4, D12).
 func Formats() []Format {
 	return []Format{
-		{"c2sp.checkpoint", "checkpoint, head", true, "log > everyone", false},
-		{"c2sp.tlog-tiles", "tile/*", true, "log > monitors", false},
-		{"in-toto.statement@1", "statements/*.dsse.json", true, "rebuilders, signers > verify", false},
+		{"c2sp.checkpoint", "checkpoint", true, "log > everyone", false},
+		{"c2sp.tlog-proof@1", "head, head.tlog-proof", true, "log > everyone", false},
+		{"c2sp.tlog-tiles", "tile/", true, "log > monitors", false},
+		{"in-toto.statement@1", "*.dsse.json", true, "rebuilders, signers > verify", false},
 		{"oci.image-layout@1.0.0", "image/, store/", true, "release > container runtimes", true},
 		{"rebuild.bundle@1", "*.rbundle", true, "release > verify", false},
-		{"rebuild.layer@1", "package archive, image layer (ustar)", true, "release > container runtimes, pull", true},
+		{"rebuild.hub@1", "hub.db*, uploads/", false, "hub > hub", false},
+		{"rebuild.layer@1", "*.tar, objects/, image layer", true, "release > container runtimes, pull", true},
 		{"rebuild.tree@1", "tree text", true, "store > verdict", false},
 		{"slsa.provenance@1", "statement", false, "rebuilder > foreign tools", false},
 		{"slsa.vsa@1", "statement", false, "judge > foreign tools", false},
+		{"tessera.posix@1", ".state/", false, "log writer > log writer", false},
 	}
 }

@@ -117,6 +117,28 @@ func TestD20_ThePageShowsTheTable(t *testing.T) {
 	}
 }
 
+// What was decided about versions and trust stands where people look: those who
+// judge risks, those who integrate, those who read an error.
+func TestD20_StandsWherePeopleLook(t *testing.T) {
+	for file, says := range map[string][]string{
+		"versions.md":     {"it never repairs or rewrites them", "No flag turns a step off", "`found`", "`supported`", "`migration`"},
+		"threat-model.md": {"edited by hand", "of an older version", "imported", "no plugins, scripts or hooks", "`POLICY_DENIED`"},
+		"interop.md":      {"Nothing here deploys", "`rebuild versions --json`", "with no document of ours"},
+		"exit-codes.md":   {"`SCHEMA_UNSUPPORTED`", "`MIGRATION_FAILED`", "`POLICY_DENIED`", "`PARSE`", "`STRUCTURE`", "`SEMANTIC`"},
+	} {
+		raw, err := os.ReadFile(filepath.Join("../../docs", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := strings.Join(strings.Fields(string(raw)), " ")
+		for _, s := range says {
+			if !strings.Contains(text, s) {
+				t.Errorf("%s does not say %q", file, s)
+			}
+		}
+	}
+}
+
 func yes(b bool) string {
 	if b {
 		return "yes"

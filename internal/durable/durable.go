@@ -8,7 +8,7 @@
 // costs exactly these system calls, in this order:
 //
 //	openat(TMP, O_CREAT|O_EXCL|O_RDWR|O_CLOEXEC)  a crash leaves an empty temporary file
-//	flock(TMP, LOCK_EX)                             says that the writer lives, see [Abandoned]
+//	flock(TMP, LOCK_EX), fstat(TMP)                 says that the writer lives, see [Sweep]
 //	write(TMP) ...                                  a crash leaves a part, under the temporary name
 //	fsync(TMP)                                      the content is on disk before any name leads to it
 //	renameat(TMP, NAME)                             readers see the old content or the new
@@ -61,6 +61,13 @@ type File interface {
 // TempPrefix starts the name of every temporary file beside its target.
 const TempPrefix = ".tmp-"
 
+// temporary says whether a name is one that a Writer's file has on its way, and
+// not only one that somebody else begins in the same way.
+func temporary(name string) bool {
+	random, ok := strings.CutPrefix(name, TempPrefix)
+	return ok && len(random) == 16 && strings.Trim(random, "0123456789abcdef") == ""
+}
+
 // WriteFile writes data to path with the permissions 0644, less the umask.
 func WriteFile(fsys FS, path string, data []byte) error {
 	w, err := Create(fsys, filepath.Dir(path))
@@ -75,18 +82,26 @@ func WriteFile(fsys FS, path string, data []byte) error {
 }
 
 // Sweep removes the temporary files in dir, not below it, that killed writers
-// have left.
+// have left. Files of writers that live, and of anybody else, stay.
 func Sweep(fsys FS, dir string) error {
 	held, err := os.ReadDir(dir)
 	if err != nil {
 		return err
 	}
 	for _, e := range held {
-		name := filepath.Join(dir, e.Name())
-		if !strings.HasPrefix(e.Name(), TempPrefix) || !e.Type().IsRegular() || !Abandoned(name) {
+		if !temporary(e.Name()) || !e.Type().IsRegular() {
 			continue
 		}
-		if err := fsys.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		name := filepath.Join(dir, e.Name())
+		// Under its lock: a writer that has just made the file waits for it, and
+		// then sees that the file is gone.
+		unlock, abandoned := takeOver(name)
+		if !abandoned {
+			continue
+		}
+		err := fsys.Remove(name)
+		unlock()
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}

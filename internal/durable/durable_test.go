@@ -263,3 +263,183 @@ func TestLock(t *testing.T) {
 	<-got
 	wg.Wait()
 }
+
+// A sweep takes what nobody writes any more, and nothing else: not what has a
+// living writer, not what only begins with the same letters, no folders, no links.
+func TestSweep(t *testing.T) {
+	dir := t.TempDir()
+	place := func(name string) string { return filepath.Join(dir, name) }
+	alive, err := Create(OS{}, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead, err := Create(OS{}, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead.close() // what a kill does
+	others := []string{".tmp-", ".tmp-1", ".tmp-0123456789abcdeF", ".tmp-0123456789abcdef0", "x.tmp-0123456789abcdef", "file"}
+	for _, name := range others {
+		if err := os.WriteFile(place(name), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	folder, link := ".tmp-0000000000000000", ".tmp-0000000000000001"
+	if err := errors.Join(os.Mkdir(place(folder), 0o755), os.Symlink("file", place(link))); err != nil {
+		t.Fatal(err)
+	}
+	if err := Sweep(OS{}, dir); err != nil {
+		t.Fatal(err)
+	}
+	want := append(others, folder, link, filepath.Base(alive.temp))
+	slices.Sort(want)
+	if got := namesIn(t, dir); !slices.Equal(got, want) {
+		t.Errorf("left are %q, want %q", got, want)
+	}
+	if err := alive.Commit(place("alive")); err != nil {
+		t.Errorf("a living writer: %v", err)
+	}
+	if err := Sweep(OS{}, place("nowhere")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a folder that is not there: %v", err)
+	}
+}
+
+// What can not be removed is said.
+func TestSweepSaysWhatItCanNotRemove(t *testing.T) {
+	dir := t.TempDir()
+	dead, err := Create(OS{}, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead.close()
+	log := newTape(dir)
+	log.failAt = 1
+	if err := Sweep(log, dir); !errors.Is(err, errInjected) {
+		t.Errorf("%v", err)
+	}
+	if err := Sweep(log, dir); err != nil || len(namesIn(t, dir)) > 0 {
+		t.Errorf("again: %v, left are %q", err, namesIn(t, dir))
+	}
+}
+
+// Writers beside a sweep that never ends: between the making of a file and its
+// lock a sweep can take it, and then the writer makes another.
+func TestSweepBesideWriters(t *testing.T) {
+	dir := t.TempDir()
+	var writers, sweepers sync.WaitGroup
+	done := make(chan struct{})
+	for range 2 {
+		sweepers.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				if err := Sweep(OS{}, dir); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	for n := range 4 {
+		writers.Go(func() {
+			for i := range 200 {
+				w, err := Create(OS{}, dir)
+				if err != nil {
+					t.Error(err)
+					continue
+				}
+				fmt.Fprint(w, n, i)
+				// No fsync, which would leave little time for what is tested.
+				if err := (OS{}).Rename(w.temp, filepath.Join(dir, fmt.Sprintf("%d-%d", n, i))); err != nil {
+					t.Error(err)
+				}
+				w.close()
+			}
+		})
+	}
+	writers.Wait()
+	close(done)
+	sweepers.Wait()
+	if n := len(namesIn(t, dir)); n != 800 {
+		t.Errorf("%d files, 800 were written", n)
+	}
+}
+
+// A sweep that has the lock is about to remove the file.
+func TestLockTempIsGone(t *testing.T) {
+	f, err := os.Create(filepath.Join(t.TempDir(), "temp"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := os.Remove(f.Name()); err != nil {
+		t.Fatal(err)
+	}
+	if mine, err := lockTemp(f); mine || err != nil {
+		t.Errorf("a file that was swept away is a writer's: %v, %v", mine, err)
+	}
+}
+
+func namesIn(t *testing.T, dir string) []string {
+	t.Helper()
+	held, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := []string{}
+	for _, e := range held {
+		out = append(out, e.Name())
+	}
+	return out
+}
+
+// A folder on its way belongs to one process, and what a killed one has left in
+// it is gone for the next; what somebody else has put in its place is not.
+func TestClaim(t *testing.T) {
+	dir := t.TempDir()
+	stage := filepath.Join(dir, ".out.build")
+	first, err := Claim(stage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Join(stage, "a/b"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Claim(stage); !errors.Is(err, ErrClaimed) {
+		t.Errorf("claimed twice: %v", err)
+	}
+	first.Close()
+	second, err := Claim(stage)
+	if err != nil || len(namesIn(t, stage)) > 0 {
+		t.Fatalf("%v, left are %q", err, namesIn(t, stage))
+	}
+	if err := os.Rename(stage, filepath.Join(dir, "out")); err != nil {
+		t.Fatal(err)
+	}
+	third, err := Claim(stage) // the lock went with the folder
+	if err != nil {
+		t.Fatal(err)
+	}
+	second.Close()
+	third.Close()
+	for name, put := range map[string]func(string) error{
+		"link": func(name string) error { return os.Symlink("out", name) },
+		"file": func(name string) error { return os.WriteFile(name, []byte("x"), 0o644) },
+	} {
+		name = filepath.Join(dir, name)
+		if err := put(name); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Claim(name); !errors.Is(err, ErrInTheWay) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := os.Lstat(name); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := Claim(filepath.Join(dir, "nowhere/x")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a folder that is not there: %v", err)
+	}
+}

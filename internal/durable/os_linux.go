@@ -25,13 +25,30 @@ func (OS) CreateTemp(dir, prefix string, perm fs.FileMode) (File, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := flock(f, syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		mine, err := lockTemp(f)
+		if err != nil {
 			f.Close()
 			os.Remove(name)
 			return nil, err
 		}
-		return f, nil
+		if mine {
+			return f, nil
+		}
+		f.Close()
 	}
+}
+
+// lockTemp locks a temporary file. It is not ours any more if a sweep saw it
+// before it was locked.
+func lockTemp(f *os.File) (mine bool, err error) {
+	if err := flock(f, syscall.LOCK_EX); err != nil {
+		return false, err
+	}
+	var held syscall.Stat_t
+	if err := syscall.Fstat(int(f.Fd()), &held); err != nil {
+		return false, &fs.PathError{Op: "fstat", Path: f.Name(), Err: err}
+	}
+	return held.Nlink > 0, nil
 }
 
 // Rename implements [FS].
@@ -73,12 +90,89 @@ func Lock(path string, exclusive bool) (unlock func(), err error) {
 // Abandoned reports whether the temporary file path belongs to no living
 // writer on this machine.
 func Abandoned(path string) bool {
+	unlock, abandoned := takeOver(path)
+	if abandoned {
+		unlock()
+	}
+	return abandoned
+}
+
+// takeOver locks a temporary file that belongs to no living writer.
+func takeOver(path string) (unlock func(), abandoned bool) {
 	f, err := os.OpenFile(path, os.O_RDWR|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return false
+		return nil, false
 	}
-	defer f.Close()
-	return flock(f, syscall.LOCK_EX|syscall.LOCK_NB) == nil
+	if flock(f, syscall.LOCK_EX|syscall.LOCK_NB) != nil {
+		f.Close()
+		return nil, false
+	}
+	return func() { f.Close() }, true
+}
+
+var (
+	// ErrClaimed says that another process makes the folder.
+	ErrClaimed = errors.New("another process is writing it")
+	// ErrInTheWay says that something else has the folder's name.
+	ErrInTheWay = errors.New("it is in the way")
+)
+
+// Claim makes the folder dir, which is to become something else by a rename, or
+// takes over and empties what a killed process left of it. Another process can
+// not claim it until the file that is returned is closed: ErrClaimed. A link, a
+// file or a folder of another user in its place is ErrInTheWay, and untouched.
+func Claim(dir string) (*os.File, error) {
+	for range 100 {
+		if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+			return nil, err
+		}
+		f, err := os.OpenFile(dir, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_DIRECTORY, 0)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrInTheWay, err)
+		}
+		mine, err := claimed(f, dir)
+		if mine {
+			if err = empty(dir); err == nil {
+				return f, nil
+			}
+		}
+		f.Close()
+		if err != nil {
+			return nil, err
+		}
+	}
+	return nil, ErrClaimed
+}
+
+// claimed locks a folder. It is not ours if it has lost its name by then, as
+// another process ended with it.
+func claimed(f *os.File, dir string) (mine bool, err error) {
+	if err := flock(f, syscall.LOCK_EX|syscall.LOCK_NB); errors.Is(err, syscall.EWOULDBLOCK) {
+		return false, ErrClaimed
+	} else if err != nil {
+		return false, err
+	}
+	held, err := f.Stat()
+	if err != nil {
+		return false, err
+	}
+	if owner, ok := held.Sys().(*syscall.Stat_t); !ok || int(owner.Uid) != os.Geteuid() {
+		return false, fmt.Errorf("%w: %s is somebody else's", ErrInTheWay, dir)
+	}
+	named, err := os.Lstat(dir)
+	return err == nil && os.SameFile(named, held), nil
+}
+
+// empty removes what is in a folder.
+func empty(dir string) error {
+	held, err := os.ReadDir(dir)
+	for _, e := range held {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
+	}
+	return err
 }
 
 func flock(f *os.File, how int) error {
