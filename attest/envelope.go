@@ -263,13 +263,20 @@ func (e *Envelope) verify(keys keyring) (*Signed, error) {
 type keyring struct {
 	keys []PublicKey
 	byID map[KeyID]int
+	seen *signatures // nil: nothing is remembered
 }
 
 func newKeyring(keys []PublicKey) keyring {
-	r := keyring{keys, make(map[KeyID]int, len(keys))}
+	r := keyring{keys: keys, byID: make(map[KeyID]int, len(keys))}
 	for i := range keys {
 		r.byID[keys[i].ID()] = i
 	}
+	return r
+}
+
+// remembering returns the keyring with a memory of what it verified.
+func (r keyring) remembering(seen *signatures) keyring {
+	r.seen = seen
 	return r
 }
 
@@ -278,14 +285,15 @@ func newKeyring(keys []PublicKey) keyring {
 func (s signature) verify(message []byte, keys keyring) (*PublicKey, error) {
 	if i, known := keys.byID[s.keyID]; known {
 		key := &keys.keys[i]
-		if !key.verifies(message, s.sig) {
-			return nil, fault.New(fault.SignatureInvalid, "the signature by key %s is wrong", key.Fingerprint())
+		if !keys.seen.verifies(*key, message, s.sig) {
+			return nil, fault.New(fault.SignatureInvalid, "the signature by key %s is wrong", key.Fingerprint()).
+				WithHint("get the document again from who signed it")
 		}
 		return key, nil
 	}
 	for i := range keys.keys {
 		key := &keys.keys[i]
-		if key.verifies(message, s.sig) {
+		if keys.seen.verifies(*key, message, s.sig) {
 			if s.keyID != "" {
 				return nil, fault.New(fault.Structure, "keyid %.80q is not the key that signed, %s", s.keyID, key.ID())
 			}

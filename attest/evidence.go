@@ -171,7 +171,7 @@ func judgeRelease(policy *Policy, r *Release, ev Evidence, logged chains, now ti
 }
 
 func mismatch(format string, args ...any) *fault.Error {
-	return fault.New(fault.EvidenceMismatch, format, args...)
+	return fault.New(fault.EvidenceMismatch, format, args...).WithHint("get the evidence again, from another place if it stays so")
 }
 
 func checkLock(r *Release, lock []byte) error {
@@ -203,15 +203,19 @@ func (r *Release) checkObjects(objects [][]byte) error {
 	return nil
 }
 
-// judge judges one build and compares it with what the release says: as it was
-// when the release was proposed, and again with all that is known since.
+// judge judges one build, whose plan has the digest that the release says, and
+// compares it with what the release says: as it was when the release was
+// proposed, and again with all that is known since.
 func (b *ReleaseBuild) judge(policy *Policy, r *Release, found BuildEvidence, chain *Chain, now time.Time) (*Verdict, error) {
-	plan, err := DecodePlan("plan "+string(b.Plan), found.Plan)
+	if err := policy.checkAt(now, chain != nil); err != nil {
+		return nil, err
+	}
+	plan, err := policy.seen.plan(b.Plan, found.Plan)
 	if err != nil {
 		return nil, err
 	}
-	if plan.Platform != b.Platform {
-		return nil, mismatch("the plan is for %s", plan.Platform)
+	if plan.plan.Platform != b.Platform {
+		return nil, mismatch("the plan is for %s", plan.plan.Platform)
 	}
 	then, err := b.proposed(chain)
 	if err != nil {
@@ -221,7 +225,7 @@ func (b *ReleaseBuild) judge(policy *Policy, r *Release, found BuildEvidence, ch
 	if err != nil {
 		return nil, err
 	}
-	v, err := Judge(policy, plan, listed, then, r.Waivers, now)
+	v, err := judgePlan(policy, plan, listed, then, r.Waivers, now)
 	if err != nil {
 		return nil, err
 	}
@@ -234,7 +238,7 @@ func (b *ReleaseBuild) judge(policy *Policy, r *Release, found BuildEvidence, ch
 	// What came to light since the release was signed may still block it.
 	v.chain = chain
 	if len(found.Statements) > len(listed) || chain.says(then) {
-		if v, err = Judge(policy, plan, found.Statements, chain, r.Waivers, now); err != nil {
+		if v, err = judgePlan(policy, plan, found.Statements, chain, r.Waivers, now); err != nil {
 			return nil, err
 		}
 	}
@@ -258,7 +262,8 @@ func (b *ReleaseBuild) proposed(chain *Chain) (*Chain, error) {
 	}
 	then, err := chain.cut(*b.Seq)
 	if err == nil && then.Digest() != b.Events {
-		err = fault.New(fault.EventsMismatch, "the events through seq %d are %s, the release says %s", *b.Seq, then.Digest(), b.Events)
+		err = fault.New(fault.EventsMismatch, "the events through seq %d are %s, the release says %s", *b.Seq, then.Digest(), b.Events).
+			WithHint("get the evidence from another place; if it is so everywhere, ask the owners to release it again")
 	}
 	return then, err
 }
@@ -335,6 +340,9 @@ func (b *ReleaseBuild) checkVoices(policy *Policy, listed [][]byte, v *Verdict) 
 // samePlans refuses builds whose plans differ in more than platform, images
 // and seeds: they would be different software under one name.
 func samePlans(verdicts []*Verdict) error {
+	if len(verdicts) < 2 {
+		return nil
+	}
 	var first []byte
 	for _, v := range verdicts {
 		common := *v.plan

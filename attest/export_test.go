@@ -9,6 +9,14 @@ import (
 // Verifies is the check that every signature goes through.
 func (k PublicKey) Verifies(message, sig []byte) bool { return k.verifies(message, sig) }
 
+// VerifiesAgain is [PublicKey.Verifies] with the policy's memory of signatures.
+func (p *Policy) VerifiesAgain(k PublicKey, message, sig []byte) bool {
+	return p.seen.verifies(k, message, sig)
+}
+
+// RememberedSignatures is how many signatures the policy remembers.
+func (p *Policy) RememberedSignatures() int { return len(p.seen.good) }
+
 // AllLeastSets are the sets that an explanation chooses from.
 func (p *Policy) AllLeastSets(open []string) [][]string { return p.allLeastSets(nil, open) }
 

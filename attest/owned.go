@@ -16,7 +16,7 @@ func ReadOwned(e *Envelope) (Release, error) {
 	if err := decodeRelease(&Signed{payload: e.payload}, &r); err != nil {
 		return r, err
 	}
-	return r, checkOwnerSignatures(e, nil, r.OwnerKeys(), r.Name+" "+r.Version)
+	return r, checkOwnerSignatures(e, nil, r.OwnerKeys(), r.Name+" "+r.Version, nil)
 }
 
 // SignedBy says which of some keys have signed an envelope. A known key with a
@@ -37,7 +37,7 @@ func (e *Envelope) SignedBy(keys []PublicKey) ([]PublicKey, error) {
 // asked for without a policy.
 func ReadOwnedYank(e *Envelope, owners []PublicKey, cksum string) (Yank, error) {
 	var y Yank
-	if err := checkOwnerSignatures(e, nil, owners, "the yank statement"); err != nil {
+	if err := checkOwnerSignatures(e, nil, owners, "the yank statement", nil); err != nil {
 		return y, err
 	}
 	return y, y.read(&Signed{payload: e.payload}, cksum)

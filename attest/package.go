@@ -28,6 +28,14 @@ const (
 	ExportsFile = "rebuild.exports.json"
 )
 
+// States of a package between build and publication, and later: what people
+// see of it at a glance (requirements C16).
+const (
+	PackageVerified   = "verified"   // all that its inventory, or its release, says is so
+	PackageFailed     = "failed"     // something is not
+	PackageUnverified = "unverified" // there is no inventory or no judge, so nobody can say
+)
+
 // PackageDocument is a package's metadata: package.toml, or its image in
 // rebuild.package.json. It is the signers' word; no quorum voted on it.
 type PackageDocument struct {

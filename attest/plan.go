@@ -229,8 +229,11 @@ type planIndex struct {
 	seedBytes int64
 }
 
-func newPlanIndex(p *Plan) *planIndex {
-	ix := &planIndex{plan: p, digest: p.Digest(), stage: map[string]*PlanStage{}, order: p.Order(), seedBytes: p.SeedBytes()}
+func newPlanIndex(p *Plan) *planIndex { return indexPlan(p, p.Digest()) }
+
+// indexPlan is newPlanIndex of a plan whose digest is known.
+func indexPlan(p *Plan, digest store.Digest) *planIndex {
+	ix := &planIndex{plan: p, digest: digest, stage: map[string]*PlanStage{}, order: p.Order(), seedBytes: p.SeedBytes()}
 	for i := range p.Stages {
 		ix.stage[p.Stages[i].Name] = &p.Stages[i]
 	}

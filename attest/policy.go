@@ -29,8 +29,10 @@ type Policy struct {
 	ring      keyring                // of owner
 	reachable []string               // operators, sorted
 	signers   []policyKey            // release signers
+	signing   keyring                // of signers
 	index     []policyKey            // index signers
 	log       *policyLog             // nil: evidence is judged without one
+	seen      *signatures            // that were verified
 }
 
 // The TOML document, formats.md 5.
@@ -156,7 +158,9 @@ func LoadPolicy(file string, data []byte) (*Policy, error) {
 	if err := l.result(); err != nil {
 		return nil, err
 	}
-	l.p.ring = newKeyring(slices.SortedFunc(maps.Keys(l.p.owner), func(a, b PublicKey) int { return bytes.Compare(a[:], b[:]) }))
+	l.p.seen = &signatures{}
+	l.p.ring = newKeyring(slices.SortedFunc(maps.Keys(l.p.owner), func(a, b PublicKey) int { return bytes.Compare(a[:], b[:]) })).remembering(l.p.seen)
+	l.p.signing = newKeyring(keysOf(l.p.signers)).remembering(l.p.seen)
 	return l.p, nil
 }
 

@@ -282,8 +282,10 @@ func (r *Release) checkOwners() error {
 func (r *Release) OwnerKeys() []PublicKey {
 	out := make([]PublicKey, 0, len(r.Owners))
 	for _, text := range r.Owners {
-		if k, err := ParsePublicKey(text); err == nil { // refused by validate before
-			out = append(out, k)
+		// validate has looked whether it is a good point, which takes as long as a
+		// signature.
+		if raw, err := decodeBase64(text); err == nil && len(raw) == len(PublicKey{}) {
+			out = append(out, PublicKey(raw))
 		}
 	}
 	return out
@@ -381,7 +383,8 @@ func (r *Release) checkSnapshot() error {
 		return err
 	}
 	if r.Snapshot != want {
-		return fault.New(fault.SnapshotMismatch, "snapshot is %s, the content gives %s", r.Snapshot, want)
+		return fault.New(fault.SnapshotMismatch, "snapshot is %s, the content gives %s", r.Snapshot, want).
+			WithHint("get the release from another place; if it is so everywhere, ask the owners of %s to release it again", r.Name)
 	}
 	return nil
 }
@@ -467,7 +470,7 @@ func ReadRelease(policy *Policy, e *Envelope) (Release, error) {
 // Too few signatures are SIGNATURE_INVALID naming who signed, or KEY_EXPIRED
 // if enough signed but not with keys that count at the moment.
 func openRelease(policy *Policy, e *Envelope, at *moment) (*SignedRelease, error) {
-	signed, err := e.Verify(policy.SignerKeys())
+	signed, err := e.verify(policy.signing)
 	if err != nil {
 		return nil, err
 	}
@@ -475,10 +478,10 @@ func openRelease(policy *Policy, e *Envelope, at *moment) (*SignedRelease, error
 	if s.signers, err = policy.countSigners(signed.by, policy.doc.Signers.Need, at); err != nil {
 		return nil, err
 	}
-	if err := decodeRelease(signed, &s.release); err != nil {
+	if s.release, err = policy.seen.release(signed); err != nil {
 		return nil, err
 	}
-	if err := s.checkOwners(e, signed.by); err != nil {
+	if err := s.checkOwners(e, signed.by, policy.seen); err != nil {
 		return nil, err
 	}
 	if len(s.release.Waivers) > 0 {
@@ -505,18 +508,18 @@ func OwnersOf(envelope []byte) ([]PublicKey, error) {
 }
 
 // checkOwners wants a signature of every owner. Those in by have one already.
-func (s *SignedRelease) checkOwners(e *Envelope, by []PublicKey) error {
-	return checkOwnerSignatures(e, by, s.release.OwnerKeys(), s.release.Name+" "+s.release.Version)
+func (s *SignedRelease) checkOwners(e *Envelope, by []PublicKey, seen *signatures) error {
+	return checkOwnerSignatures(e, by, s.release.OwnerKeys(), s.release.Name+" "+s.release.Version, seen)
 }
 
 // checkOwnerSignatures wants a signature of every owner of what an envelope is
 // about. Those in by have one already.
-func checkOwnerSignatures(e *Envelope, by, owners []PublicKey, what string) error {
+func checkOwnerSignatures(e *Envelope, by, owners []PublicKey, what string, seen *signatures) error {
 	rest := slices.DeleteFunc(slices.Clone(owners), func(k PublicKey) bool { return slices.Contains(by, k) })
 	if len(rest) == 0 {
 		return nil
 	}
-	signed, err := e.Verify(rest)
+	signed, err := e.verify(newKeyring(rest).remembering(seen))
 	if err != nil && fault.CodeOf(err) != fault.KeyUnknown {
 		return err
 	}

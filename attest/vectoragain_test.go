@@ -346,6 +346,12 @@ func contentVectors(l *loggedIndex, memory, early, unpoliced string) map[string]
 		"unlogged": l.pinned("ok", "a logged release in an index that has no log and had none", "0.2.0", l.changed(func(f map[string][]byte) {
 			f["config.json"] = edit(config, func(o object) { delete(o, "log") })
 		})),
+		"unsigned-pinned": l.pinned("INDEX_UNSIGNED", "nobody says whose keys count", "0.2.0", l.changed(func(f map[string][]byte) {
+			f["config.json"] = edit(config, func(o object) { delete(o, "log"); delete(o, "signing") })
+		})),
+		"keyless-pinned": l.pinned("INDEX_UNSIGNED", "an index that names no key names none to pin", "0.2.0", l.changed(func(f map[string][]byte) {
+			f["config.json"] = edit(config, func(o object) { delete(o, "log"); sub(o, "signing")["public_keys"] = []any{} })
+		})),
 		"view-no-config": l.pinned("VIEW_MISMATCH", "the log answers for no key", "0.2.0", nodeForgery(t, l, `{"nodes":{},"schema_version":"rebuild.view@1.0.0"}`)),
 		"pinned-more":    l.pinned("ok", "a key that came later is a notice", "0.2.0", moreKeys(l)).knowing(unpoliced),
 		"pinned-both":    l.pinned("ok", "the limit of one key is none of another", "0.2.0", moreKeys(l)),

@@ -61,8 +61,13 @@ func (v *vector) runLogged() judgement {
 	if v.Forget {
 		return judged(nil, slices.Concat(account, lines)...)
 	}
+	if v.Meanwhile != "" {
+		if err := os.WriteFile(file, []byte(v.Meanwhile), 0o600); err != nil {
+			panic(err)
+		}
+	}
 	if err := in.State.Save(); err != nil {
-		return judged(err)
+		return judged(errors.New(strings.ReplaceAll(err.Error(), dir, ""))).as(err)
 	}
 	seen, err := os.ReadFile(file)
 	if err != nil {
@@ -172,6 +177,7 @@ type loggedIndex struct {
 	t             testing.TB
 	policy        string
 	before, after map[string][]byte
+	exported      map[string][]byte // lists of all that is in the second state
 	release       [2]store.Digest
 	late          []byte // a dissent that nobody has logged
 	plan          store.Digest
@@ -225,6 +231,10 @@ func makeLoggedIndex(t testing.TB) *loggedIndex {
 		must(t, err)
 	}
 	l.after = liartest.ReadFiles(t, dir)
+	_, err = open().Export(ctx)
+	must(t, err)
+	l.exported = liartest.ReadFiles(t, dir)
+	maps.DeleteFunc(l.exported, func(path string, _ []byte) bool { return l.after[path] != nil })
 	l.late = w.Statement("east", func(r *attest.Result) {
 		r.Nonce = strings.Repeat("ab", 32)
 		r.Stages[1] = w.Stage("hello", []store.File{{Path: "bin/hello", Mode: 0o755, Data: []byte("other")}})
@@ -293,12 +303,11 @@ const (
 // loggedIndexVectors are about the second state of an index: hello 0.1.0,
 // yanked and advised against, and 0.2.0 under another owner; tool 0.1.0 has no
 // release and was signed later.
-func loggedIndexVectors(t testing.TB) map[string]vector {
-	l := makeLoggedIndex(t)
+func loggedIndexVectors(l *loggedIndex) map[string]vector {
+	t := l.t
 	v := func(expect, why, version string, files map[string][]byte) vector {
 		return vector{Expect: expect, Why: why, Policy: l.policy, Name: "hello", Version: version, Files: vectorFiles(files), Now: "2026-06-01T12:05:00Z"}
 	}
-	with := func(v vector, change func(*vector)) vector { change(&v); return v }
 	at := func(when string) func(*vector) { return func(v *vector) { v.Now = when } }
 	noPolicy := func(v *vector) { v.Policy = "" }
 	changed := func(change func(map[string][]byte)) map[string][]byte {
@@ -612,7 +621,7 @@ func loggedIndexVectors(t testing.TB) map[string]vector {
 		"archive":            v("CKSUM_MISMATCH", "another archive", "0.2.0", changed(func(f map[string][]byte) { spoilArchive(t, f, "0.2.0") })),
 		"archive-pinned":     with(v("CKSUM_MISMATCH", "another archive", "0.2.0", changed(func(f map[string][]byte) { spoilArchive(t, f, "0.2.0") })), noPolicy),
 	}
-	return joined(out, loggedChainVectors(l, memory, early), contentVectors(l, memory, early, unpoliced), againVectors(l, early))
+	return joined(out, loggedChainVectors(l, memory, early), contentVectors(l, memory, early, unpoliced), againVectors(l, early), memoryVectors(l, memory, early, unpoliced))
 }
 
 // sizedForgery is a log that goes another way after the first state, of the

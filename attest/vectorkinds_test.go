@@ -697,6 +697,7 @@ func indexVectors(w *attesttest.World) map[string]vector {
 		"config-before":    config("STRUCTURE", "not a time", func(o object) { key(o)["not_before"] = "x" }),
 		"config-after":     config("STRUCTURE", "not a time", func(o object) { key(o)["not_after"] = "x" }),
 		"config-times":     config("ok", "times are shown, the policy decides", func(o object) { key(o)["not_after"] = "2026-01-01T00:00:00Z" }),
+		"config-keyless":   config("ok", "none has to be advertised, the policy decides", func(o object) { sub(o, "signing")["public_keys"] = []any{} }),
 		"config-newer":     config("SCHEMA_UNSUPPORTED", "a later version may mean something else", func(o object) { o["schema_version"] = "rebuild.index-config@2.0.0" }),
 		"config-unknown":   config("STRUCTURE", "never ignored", func(o object) { o["extra"] = "x" }),
 		"config-64-kib":    config("ok", "as large as it may be", func(o object) { o["dl"] = times(64<<10-len(honest["config.json"].Text)-len(`"dl":"",`), "x") }),

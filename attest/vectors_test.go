@@ -62,19 +62,23 @@ type vector struct {
 	Objects    []string              `json:"objects,omitempty"`
 	Waive      []string              `json:"waive,omitempty"` // statements to waive, in verdict vectors
 	Waivers    []vectorWaiver        `json:"waivers,omitempty"`
-	Name       string                `json:"name,omitempty"`    // the package that is asked for
-	Version    string                `json:"version,omitempty"` // of it
-	Line       string                `json:"line,omitempty"`    // of an index
-	State      string                `json:"state,omitempty"`   // what the reader of an index saw before
-	Offline    bool                  `json:"offline,omitempty"` // nobody can be asked for a newer head
-	Cksum      string                `json:"cksum,omitempty"`   // of the archive that a yank is about
-	Forget     bool                  `json:"forget,omitempty"`  // the reader remembers nothing
-	Again      map[string]vectorFile `json:"again,omitempty"`   // files of an index that are others when they are asked for again
-	Epoch      int64                 `json:"epoch,omitempty"`   // of the files
-	Files      map[string]vectorFile `json:"files,omitempty"`   // an archive, a bundle, an index or an OCI layout
-	Archive    string                `json:"archive,omitempty"` // base64 of gzip of a tar, instead of files
-	Pad        int64                 `json:"pad,omitempty"`     // zero bytes behind the archive
-	Layout     map[string]vectorFile `json:"layout,omitempty"`  // an OCI layout at hand
+	Name       string                `json:"name,omitempty"`      // the package that is asked for
+	Version    string                `json:"version,omitempty"`   // of it
+	Line       string                `json:"line,omitempty"`      // of an index
+	State      string                `json:"state,omitempty"`     // what the reader of an index saw before
+	Meanwhile  string                `json:"meanwhile,omitempty"` // what another process has written there since
+	Heard      bool                  `json:"heard,omitempty"`     // a log is about to date it
+	Offline    bool                  `json:"offline,omitempty"`   // nobody can be asked for a newer head
+	Cksum      string                `json:"cksum,omitempty"`     // of the archive that a yank is about
+	Forget     bool                  `json:"forget,omitempty"`    // the reader remembers nothing
+	Again      map[string]vectorFile `json:"again,omitempty"`     // files of an index that are others when they are asked for again
+	Epoch      int64                 `json:"epoch,omitempty"`     // of the files
+	Files      map[string]vectorFile `json:"files,omitempty"`     // an archive, a bundle, an index or an OCI layout
+	Archive    string                `json:"archive,omitempty"`   // base64 of gzip of a tar, instead of files
+	Pad        int64                 `json:"pad,omitempty"`       // zero bytes behind the archive
+	Layout     map[string]vectorFile `json:"layout,omitempty"`    // an OCI layout at hand
+	Asks       []vectorAsk           `json:"asks,omitempty"`      // what a server is asked for, in order
+	Answers    []vectorAnswer        `json:"answers,omitempty"`   // what it says to each request
 }
 
 type vectorBuild struct {
@@ -141,18 +145,21 @@ var kinds = map[string]func(*vector) judgement{
 	"release": (*vector).runRelease, "key": (*vector).runKey, "envelope": (*vector).runEnvelope, "package": (*vector).runPackage,
 	"bundle": (*vector).runBundle, "entry": (*vector).runEntry, "index": (*vector).runIndex, "publication": (*vector).runPublication,
 	"chain": (*vector).runChain, "vsa": (*vector).runVSA, "policyupdate": (*vector).runPolicyUpdate, "claim": (*vector).runClaim, "sums": (*vector).runSums,
-	"summary": (*vector).runSummary, "logged": (*vector).runLogged,
+	"summary": (*vector).runSummary, "logged": (*vector).runLogged, "log": (*vector).runLog, "fsck": (*vector).runFsck,
+	"server": (*vector).runServer,
 }
 
 func madeVectors(w *attesttest.World) map[string]map[string]vector {
+	l := makeLoggedIndex(w.T)
+	logged := loggedIndexVectors(l)
 	return map[string]map[string]vector{
 		"policy": joined(policyVectors(), policyChecks()), "plan": joined(planVectors(w), planChecks(w)),
-		"result": joined(resultVectors(w), resultChecks(w)), "verdict": joined(verdictVectors(w), verdictChecks(w), loggedVerdicts(w), companionVerdicts(w)),
+		"result": joined(resultVectors(w), resultChecks(w)), "verdict": joined(verdictVectors(w), verdictChecks(w), loggedVerdicts(w), companionVerdicts(w), heardVectors(w)),
 		"release": joined(releaseVectors(w), releaseChecks(w), layoutVectors(w), loggedReleases(w), companionReleases(w)), "key": keyVectors(), "envelope": joined(envelopeVectors(w), scanVectors(w)),
 		"package": packageVectors(w), "bundle": joined(bundleVectors(w), largeBundles(w)), "entry": entryVectors(w), "yank": yankVectors(w), "index": indexVectors(w),
 		"publication": publicationVectors(w), "chain": joined(chainVectors(w), eventVectors(w), proofVectors(w)), "vsa": vsaVectors(w),
 		"policyupdate": joined(policyUpdateVectors(w), changeVectors(w)), "claim": claimVectors(w), "sums": sumsVectors(w),
-		"summary": summaryVectors(w), "logged": loggedIndexVectors(w.T),
+		"summary": summaryVectors(w), "logged": logged, "log": logVectors(l), "fsck": fsckVectors(l, w, logged), "server": serverVectors(),
 	}
 }
 
@@ -185,6 +192,9 @@ func (v *vector) runPolicy() judgement {
 	p, err := attest.LoadPolicy("policy.toml", []byte(v.Policy))
 	if err != nil {
 		return judged(err)
+	}
+	if v.Heard {
+		return judged(p.CheckLoggedAt(v.now()))
 	}
 	if v.Now != "" {
 		return judged(p.CheckAt(v.now()))
@@ -246,6 +256,9 @@ func (v *vector) runVerdict() judgement {
 	if err != nil {
 		return judged(err)
 	}
+	if v.Heard {
+		return v.hear(policy, p)
+	}
 	var waivers []attest.Waiver
 	for _, d := range v.Waive {
 		waivers = append(waivers, attest.Waiver{Statement: store.Digest(d), Reason: "a broken machine"})
@@ -266,6 +279,23 @@ func (v *vector) runVerdict() judgement {
 	out := judged(err)
 	out.outcome, out.account = string(verdict.State()), accountOf(verdict)
 	return out
+}
+
+// hear says what would become of statements that are made known.
+func (v *vector) hear(policy *attest.Policy, p *attest.Plan) judgement {
+	heard, err := attest.Hear(policy, p, texts(v.Statements), true, v.now())
+	if err != nil {
+		return judged(err)
+	}
+	var account []string
+	for _, a := range heard {
+		account = append(account, a.String())
+	}
+	_, unlogged := attest.Hear(policy, p, texts(v.Statements), false, v.now())
+	if unlogged != nil {
+		account = append(account, "without a log: "+unlogged.Error())
+	}
+	return judged(nil, account...)
 }
 
 // accountOf says what a verdict made of operators and statements.
@@ -763,6 +793,9 @@ func (v *vector) resolve() {
 			}
 		}
 	}
+	for i := range v.Answers {
+		v.Answers[i].Body = expand(v.Answers[i].Body)
+	}
 	for _, files := range []map[string]vectorFile{v.Files, v.Layout, v.Again} {
 		for name, f := range files {
 			f.Text = expand(f.Text)
@@ -854,13 +887,14 @@ const baseFile = "base.json"
 
 var bases = map[string]string{"policy": "two-of-three", "plan": "two-stages", "result": "built", "verdict": "all-agree", "release": "honest",
 	"key": "north", "envelope": "north", "package": "honest", "bundle": "honest", "entry": "signed", "index": "honest", "publication": "honest",
-	"chain": "honest", "vsa": "passed", "policyupdate": "next", "claim": "result", "sums": "honest", "summary": "verdict", "logged": "honest", "yank": "yank"}
+	"chain": "honest", "vsa": "passed", "policyupdate": "next", "claim": "result", "sums": "honest", "summary": "verdict", "logged": "honest", "yank": "yank", "log": "honest", "fsck": "honest", "server": "honest"}
 
 // recorded adds to a vector what this implementation says.
 func recorded(kind string, v vector) vector {
 	full := v
 	full.Files, full.Layout, full.Again = maps.Clone(v.Files), maps.Clone(v.Layout), maps.Clone(v.Again)
 	full.Statements, full.Keys, full.Objects = slices.Clone(v.Statements), slices.Clone(v.Keys), slices.Clone(v.Objects)
+	full.Answers = slices.Clone(v.Answers)
 	full.resolve()
 	j := full.judge(kind)
 	v.Error, v.Account = j.text, j.account

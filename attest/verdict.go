@@ -132,14 +132,19 @@ func Judge(policy *Policy, p *Plan, statements [][]byte, chain *Chain, waivers [
 	if err := policy.checkAt(now, chain != nil); err != nil {
 		return nil, err
 	}
+	if err := p.Validate(); err != nil {
+		return nil, err
+	}
+	return judgePlan(policy, newPlanIndex(p), statements, chain, waivers, now)
+}
+
+// judgePlan is [Judge] of a plan that is valid, by a policy that is in force.
+func judgePlan(policy *Policy, p *planIndex, statements [][]byte, chain *Chain, waivers []Waiver, now time.Time) (*Verdict, error) {
 	waived, err := waivedStatements(waivers)
 	if err != nil {
 		return nil, err
 	}
-	if err := p.Validate(); err != nil {
-		return nil, err
-	}
-	j := newJudge(policy, newPlanIndex(p), chain, waivers, now)
+	j := newJudge(policy, p, chain, waivers, now)
 	if chain != nil && (chain.plan != j.plan.digest || chain.policy != policy.digest) {
 		return nil, mismatch("the chain is of plan %s, verified by policy %s", chain.plan, chain.policy)
 	}

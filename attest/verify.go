@@ -187,11 +187,13 @@ func (v *Verdict) all(f func(*Result) bool) bool {
 	return !slices.ContainsFunc(v.winners, func(b ballot) bool { return !f(&b.result.result) })
 }
 
+const anotherRelease = "get the evidence of the release that you want, or name this one"
+
 // compare checks what the caller expects.
 func (a *Account) compare(r *Release, expect Expect) error {
 	if expect.Name != "" {
 		if expect.Name != r.Name {
-			return mismatch("the release is of %s, not %s", r.Name, expect.Name)
+			return mismatch("the release is of %s, not %s", r.Name, expect.Name).WithHint(anotherRelease)
 		}
 		a.Compared = append(a.Compared, "name")
 	}
@@ -200,7 +202,7 @@ func (a *Account) compare(r *Release, expect Expect) error {
 			return err
 		}
 		if names.CompareVersions(expect.Version, r.Version) != 0 {
-			return mismatch("the release is %s %s, not %s", r.Name, r.Version, expect.Version)
+			return mismatch("the release is %s %s, not %s", r.Name, r.Version, expect.Version).WithHint(anotherRelease)
 		}
 		a.Compared = append(a.Compared, "version")
 	}

@@ -122,7 +122,7 @@ func releaseOf(policy *Policy, envelope []byte) (*Release, store.Digest, error) 
 	if err != nil {
 		return nil, "", err
 	}
-	signed, err := e.Verify(policy.SignerKeys())
+	signed, err := e.verify(policy.signing)
 	if err != nil {
 		return nil, "", err
 	}
@@ -300,7 +300,7 @@ func OpenVSA(e *Envelope, verifier string, key PublicKey) (*VSA, error) {
 		return nil, fault.In(err, file)
 	}
 	if v.Verifier != verifier {
-		return nil, fault.In(mismatch("the summary is of verifier %.200q, not %q", v.Verifier, verifier), file)
+		return nil, fault.In(mismatch("the summary is of verifier %.200q, not %q", v.Verifier, verifier).WithHint("name the verifier whose summary it is, if you trust that one"), file)
 	}
 	return v, nil
 }

@@ -125,7 +125,7 @@ type YankTerms struct {
 // one is for who knows the version's other statements.
 func OpenYank(policy *Policy, e *Envelope, terms YankTerms) (Yank, error) {
 	var y Yank
-	signed, err := e.Verify(policy.SignerKeys())
+	signed, err := e.verify(policy.signing)
 	if err != nil {
 		return y, err
 	}
@@ -139,7 +139,7 @@ func OpenYank(policy *Policy, e *Envelope, terms YankTerms) (Yank, error) {
 	if err := y.read(signed, terms.Cksum); err != nil {
 		return y, err
 	}
-	return y, checkOwnerSignatures(e, signed.by, terms.Owners, y.Name+" "+y.Version)
+	return y, checkOwnerSignatures(e, signed.by, terms.Owners, y.Name+" "+y.Version, policy.seen)
 }
 
 // Yanked is what the yank statements of a version come to.
