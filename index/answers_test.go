@@ -29,8 +29,9 @@ func TestChainPath(t *testing.T) {
 }
 
 // Lines that were there when an entry was looked up, and are not when it is
-// asked who owns the package, are no package without owners.
-func TestReaderAsksAgainWhoOwns(t *testing.T) {
+// asked who owns the package, are no package without owners: it is asked of the
+// state that the entry is of.
+func TestOwnersAreOfTheStateOfTheEntry(t *testing.T) {
 	w := newTold(t)
 	src := &mapSource{files: changed(w.after, func(map[string][]byte) {})}
 	ctx := context.Background()
@@ -39,11 +40,14 @@ func TestReaderAsksAgainWhoOwns(t *testing.T) {
 	e, err := r.Lookup(ctx, "hello", "0.2.0")
 	w.must(err)
 	delete(src.files, helloLine)
-	if err := r.checkUnowned(ctx, e); fault.CodeOf(err) != fault.ViewMismatch {
+	if err := r.checkUnowned(ctx, e); fault.CodeOf(err) != fault.OwnerChanged {
 		t.Errorf("whether it is owned: %v", err)
 	}
-	if _, _, err := r.releases(ctx, e); fault.CodeOf(err) != fault.ViewMismatch {
+	if past, at, err := r.releases(ctx, e); err != nil || len(past) == 0 || past[at].Version != e.Version {
 		t.Errorf("its releases: %v", err)
+	}
+	if _, err := r.Lookup(ctx, "hello2", ""); fault.CodeOf(err) != fault.IndexNoMatch {
+		t.Errorf("another package: %v", err)
 	}
 }
 

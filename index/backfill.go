@@ -214,12 +214,10 @@ func (x *Index) SignCheckpoint(ctx context.Context, cosigned ...[]byte) error {
 		switch {
 		case t.config.Log == nil:
 			return fault.New(fault.Usage, "index %s has no log", x.dir)
-		case x.in.LogKey == nil:
-			return fault.New(fault.Usage, "no key to sign the checkpoint with").WithHint("give --log-key FILE")
 		case t.tip == nil:
 			return fault.New(fault.ViewMismatch, "the log of %s has no leaf", x.dir).WithHint("run: rebuild index fsck %s", x.dir)
 		}
-		signed, err := t.dated(cosigned)
+		signed, err := t.dated(ctx, cosigned)
 		if err != nil {
 			return err
 		}
@@ -236,12 +234,16 @@ func (x *Index) SignCheckpoint(ctx context.Context, cosigned ...[]byte) error {
 }
 
 // dated returns the checkpoint with a date of now.
-func (t *turn) dated(cosigned [][]byte) ([]byte, error) {
-	held, err := t.x.read(checkpointFile, attest.MaxProof)
+func (t *turn) dated(ctx context.Context, cosigned [][]byte) ([]byte, error) {
+	held, err := readCheckpoint(ctx, t.x.src, t.config)
 	if err != nil {
 		return nil, writeFault(err)
 	}
-	text, lines, err := splitNote(held)
+	if held.Size != t.tip.checkpoint.Size || held.Root != t.tip.checkpoint.Root {
+		return nil, fault.New(fault.ViewMismatch, "%s is of %d leaves with root %s, %s of %d with %s", checkpointFile, held.Size, held.Root,
+			headFile, t.tip.checkpoint.Size, t.tip.checkpoint.Root).WithHint("run: rebuild index fsck %s", t.x.dir)
+	}
+	text, lines, err := splitNote(held.Note)
 	if err != nil {
 		return nil, err
 	}

@@ -53,6 +53,9 @@ func (r *Reader) Packages(ctx context.Context) ([]string, error) {
 	if r.log != nil {
 		return r.loggedPackages(ctx)
 	}
+	if f, list := r.src.(*flatSource); list {
+		return slices.Clone(f.names), nil
+	}
 	dir, ok := r.src.(dirSource)
 	if !ok {
 		return nil, fault.New(fault.Usage, "%s has no log that says which packages there are", r.src).WithHint("name the packages")

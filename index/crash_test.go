@@ -163,3 +163,56 @@ func listing(t *testing.T, dir string) string {
 	}
 	return b.String()
 }
+
+// An Init of a log that was stopped is finished by doing it again, also where all
+// but the end of it was done; what is whole is not made twice.
+func TestCrashWhileInitialisingALog(t *testing.T) {
+	b := plainBench(t).quick()
+	b.must(Init(context.Background(), b.dir, b.config(), b.in))
+	want := listing(t, b.dir)
+	for _, after := range []bool{false, true} {
+		for n := 1; ; n++ {
+			dir := filepath.Join(t.TempDir(), "index")
+			disk := &faultyDisk{left: n, after: after}
+			err := initIndex(context.Background(), disk, dir, b.config(), b.in)
+			if err == nil && disk.left > 0 {
+				if n < 10 {
+					t.Errorf("%d calls", n)
+				}
+				break
+			}
+			_, staged := os.Lstat(filepath.Join(dir, stagedFile))
+			again := Init(context.Background(), dir, b.config(), b.in)
+			if again != nil && (fault.CodeOf(again) != fault.Usage || staged == nil) {
+				t.Errorf("call %d, after %v: again: %v", n, after, again)
+			}
+			if got := listing(t, dir); got != want {
+				t.Errorf("call %d, after %v: %v, and again %v, ended in\n%s\nnot\n%s", n, after, err, again, got, want)
+			}
+		}
+	}
+}
+
+// An index that is in use is never taken for an Init that was stopped, whatever
+// is staged in it.
+func TestInitRefusesWhatIsInUse(t *testing.T) {
+	b := plainBench(t).quick()
+	b.must(Init(context.Background(), b.dir, b.config(), b.in))
+	changed := b.config()
+	changed.API = "https://packages.example/"
+	for n := 1; ; n++ {
+		dir := filepath.Join(t.TempDir(), "index")
+		b.must(os.CopyFS(dir, os.DirFS(b.dir)))
+		x, err := open(&faultyDisk{left: n}, dir, b.in)
+		b.must(err)
+		stopped := x.SetConfig(context.Background(), changed)
+		for what, c := range map[string]Config{"the first": b.config(), "the second": changed} {
+			if err := Init(context.Background(), dir, c, b.in); fault.CodeOf(err) != fault.Usage {
+				t.Errorf("stopped at call %d: with %s config: %v", n, what, err)
+			}
+		}
+		if stopped == nil {
+			return
+		}
+	}
+}

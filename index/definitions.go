@@ -84,7 +84,7 @@ func (x *Definitions) file(path string, data []byte) error {
 	if err := durable.MkdirAll(x.disk, filepath.Dir(full)); err != nil {
 		return writeFault(err)
 	}
-	w, err := durable.Create(x.disk, filepath.Dir(full))
+	w, err := durable.Create(x.disk, x.dir) // where a writer's turn sweeps
 	if err != nil {
 		return writeFault(err)
 	}

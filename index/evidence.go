@@ -60,10 +60,10 @@ func (x *Index) AddStatements(ctx context.Context, plan []byte, envelopes [][]by
 	return out, err
 }
 
-// maxStatementsOfKey is how much one key may say about one plan. A chain has an
+// MaxStatementsOfKey is how much one key may say about one plan. A chain has an
 // end, and whoever judges it reads it all: no operator alone may fill it, so that
 // neither the others' statements nor the release would have room.
-const maxStatementsOfKey = 256
+const MaxStatementsOfKey = 256
 
 func (p *publication) statements(ctx context.Context, plan *attest.Plan, planJSON []byte, envelopes [][]byte) ([]Entered, error) {
 	known, err := p.t.x.evidence(ctx, p.t, plan.Digest())
@@ -91,8 +91,8 @@ func (p *publication) statements(ctx context.Context, plan *attest.Plan, planJSO
 			out = append(out, Entered{there, true})
 			continue
 		}
-		if n := c.count(attest.EventStatement, by[i]); n >= maxStatementsOfKey {
-			return nil, fault.New(fault.Semantic, "key %s has signed %d statements about plan %s, at most %d are logged", by[i], n, plan.Digest(), maxStatementsOfKey)
+		if n := c.count(attest.EventStatement, by[i]); n >= MaxStatementsOfKey {
+			return nil, fault.New(fault.Semantic, "key %s has signed %d statements about plan %s, at most %d are logged", by[i], n, plan.Digest(), MaxStatementsOfKey)
 		}
 		p.content[statementPath(e.Digest())] = raw
 		event, err := p.log(ctx, attest.Event{Chain: string(plan.Digest()), Type: attest.EventStatement, Object: e.Digest(), By: by[i]})

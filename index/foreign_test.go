@@ -37,7 +37,7 @@ func TestForeignIndexIsNotWaitedFor(t *testing.T) {
 			root, err := os.OpenRoot(dir)
 			if err == nil {
 				var r *index.Reader
-				if r, err = index.NewReader(context.Background(), index.Dir(root.FS(), "there"), index.Reading{Policy: w.LoadPolicy(), Now: attesttest.Now}); err == nil {
+				if r, err = index.NewReader(context.Background(), index.Folder(root, "there"), index.Reading{Policy: w.LoadPolicy(), Now: attesttest.Now}); err == nil {
 					_, _, err = r.Verify(context.Background(), "hello", "0.1.0")
 				}
 			}

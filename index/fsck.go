@@ -22,9 +22,10 @@ import (
 
 // FsckOptions say what a check may do.
 type FsckOptions struct {
-	// Repair finishes an interrupted publication, writes derived files again
-	// (head, view, chains, entries.json, pubkeys.json) and removes what
-	// interrupted writes left. What they are derived from is never changed.
+	// Repair finishes an interrupted publication as far as the log has it, or
+	// with the log's key wholly; it writes derived files again (head, view,
+	// chains, entries.json, pubkeys.json) and removes what interrupted writes
+	// left. What they are derived from is never changed.
 	Repair bool
 }
 
@@ -95,10 +96,16 @@ func fsck(ctx context.Context, disk durable.FS, dir string, w Writing, o FsckOpt
 	}
 	var repaired []string
 	if j, err := x.readJournal(); j != nil && err == nil {
-		if err := x.Recover(ctx); err != nil {
+		finished, err := x.finishShown(ctx)
+		if err == nil && !finished && x.in.Log != nil {
+			finished, err = true, x.Recover(ctx)
+		}
+		if err != nil {
 			return nil, err
 		}
-		repaired = append(repaired, stagedFile)
+		if finished {
+			repaired = append(repaired, stagedFile)
+		}
 	}
 	unlock, err := durable.Lock(filepath.Join(dir, lockFile), true)
 	if err != nil {
@@ -181,8 +188,12 @@ func (x *Index) check(ctx context.Context) *checker {
 		FsckReport: &FsckReport{Findings: []Finding{}, Notes: []string{}, Repaired: []string{}},
 		x:          &seen, needed: map[string]string{}, rewrites: map[string][]byte{},
 	}
+	if files, half := halfShown(x.fsys); half {
+		c.note("%s: a mirror was interrupted while it showed files; run rebuild pkg mirror again", MirrorStage)
+		seen.fsys, seen.src = files, Dir(files, x.dir)
+	}
 	var err error
-	if c.config, err = x.config(); err != nil {
+	if c.config, err = seen.config(); err != nil {
 		c.fail(configFile, err)
 		return c
 	}
@@ -192,14 +203,81 @@ func (x *Index) check(ctx context.Context) *checker {
 			c.checkFiles()
 			return c
 		}
-	} else if j, err := x.readJournal(); j != nil || err != nil {
-		c.note("%s: the index is about to get a log; run the command again that gives it one", stagedFile)
+	} else {
+		c.checkUnlogged()
 	}
 	c.checkPackages()
 	c.checkContent()
 	c.checkExported()
 	c.checkFiles()
 	return c
+}
+
+// A mirror gets its files through a stage. Once MirrorReady is in it all of them
+// were verified, and moving the rest into their places is all that is left.
+const (
+	MirrorStage = ".mirror"
+	MirrorReady = ".show"
+)
+
+// halfShown are the files of a mirror that was interrupted while it showed them,
+// as they will be.
+func halfShown(fsys fs.FS) (fs.FS, bool) {
+	if _, err := fs.Stat(fsys, MirrorStage+"/"+MirrorReady); err != nil {
+		return nil, false
+	}
+	stage, err := fs.Sub(fsys, MirrorStage)
+	return shownFiles{stage, fsys}, err == nil
+}
+
+// shownFiles are those of a stage over those that are there.
+type shownFiles struct{ stage, rest fs.FS }
+
+// Open implements [fs.FS].
+func (s shownFiles) Open(name string) (fs.File, error) {
+	f, err := s.stage.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return s.rest.Open(name)
+	}
+	return f, err
+}
+
+// ReadDir implements [fs.ReadDirFS].
+func (s shownFiles) ReadDir(name string) ([]fs.DirEntry, error) {
+	staged, err := fs.ReadDir(s.stage, name)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	there, restErr := fs.ReadDir(s.rest, name)
+	if restErr != nil && (err != nil || !errors.Is(restErr, fs.ErrNotExist)) {
+		return nil, restErr
+	}
+	out := staged
+	for _, e := range there {
+		if !slices.ContainsFunc(staged, func(s fs.DirEntry) bool { return s.Name() == e.Name() }) {
+			out = append(out, e)
+		}
+	}
+	slices.SortFunc(out, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
+	return out, nil
+}
+
+// checkUnlogged looks for the log of an index whose config names none: without
+// it nothing would be held against it, and all would seem well.
+func (c *checker) checkUnlogged() {
+	if j, err := c.x.readJournal(); j != nil || err != nil {
+		c.note("%s: the index is about to get a log; run the command again that gives it one", stagedFile)
+		return
+	}
+	if policy := c.x.in.Policy; policy != nil && policy.Log() != nil {
+		c.find(fault.ViewMismatch, configFile, "it names no log, policy %s names log %s", policy.Name(), policy.Log().Origin())
+		return
+	}
+	for _, file := range []string{checkpointFile, headFile} {
+		if _, err := fs.Stat(c.x.fsys, file); err == nil {
+			c.find(fault.ViewMismatch, configFile, "it names no log, and there is the %s of one", file)
+		}
+	}
 }
 
 // checkPackages checks the line files.
@@ -223,6 +301,7 @@ func (c *checker) checkPackages() {
 		for _, e := range lines.entries {
 			c.checkEntry(lines, e)
 		}
+		c.checkOwners(lines)
 	}
 	if c.history != nil {
 		c.history.dropped(c, all)
@@ -253,6 +332,8 @@ func (c *checker) checkEntry(lines *lineFile, e *Entry) {
 	}
 	if e.Release != "" {
 		c.checkRelease(lines.path, e)
+	} else if err := c.checkArchive(e); err != nil {
+		c.fail(lines.path, err)
 	}
 	if c.config.Log != nil {
 		return
@@ -263,6 +344,46 @@ func (c *checker) checkEntry(lines *lineFile, e *Entry) {
 	}
 	if err != nil {
 		c.fail(lines.path, err)
+	}
+}
+
+// checkArchive compares a line without a release with the package that it
+// leads to, which nobody else has signed for.
+func (c *checker) checkArchive(e *Entry) error {
+	d := store.Digest("sha256:" + e.Cksum)
+	archive, err := c.x.object(d, maxObject)
+	if err != nil {
+		return nil // told with the content
+	}
+	pkg, err := attest.OpenArchive(objectPath(d), archive)
+	if err != nil {
+		return err
+	}
+	return e.checkPackage(pkg.Document())
+}
+
+// checkOwners wants all who owned a package to have signed the next release of
+// it, and no line without a release behind one: readers take neither.
+func (c *checker) checkOwners(lines *lineFile) {
+	var owners []attest.PublicKey
+	for _, e := range lines.entries {
+		if e.Release == "" {
+			if len(owners) > 0 {
+				c.find(fault.OwnerChanged, lines.path, "%s@%s has no release, and %s had owners before", e.Name, e.Version, e.Name)
+			}
+			continue
+		}
+		envelope, err := c.x.statement(e.Release)
+		if err != nil {
+			continue // told with the content
+		}
+		signed, _ := envelope.SignedBy(owners) // nobody, if one of the signatures is wrong
+		if len(signed) < len(owners) {
+			c.find(fault.OwnerChanged, lines.path, "%s@%s is not signed by all who owned %s before it", e.Name, e.Version, e.Name)
+		}
+		if now, err := attest.OwnersOf(envelope.Bytes()); err == nil {
+			owners = now
+		}
 	}
 }
 
@@ -279,7 +400,7 @@ func (c *checker) checkRelease(file string, e *Entry) {
 		r, err = c.readRelease(envelope)
 	}
 	if err == nil {
-		err = e.checkRelease(envelope.Digest(), &r)
+		err = c.compareRelease(e, envelope.Digest(), &r)
 	}
 	if err != nil {
 		c.fail(file, fmt.Errorf("%s: %w", what, err))
@@ -301,6 +422,20 @@ func (c *checker) checkRelease(file string, e *Entry) {
 			}
 		}
 	}
+}
+
+// compareRelease compares a line with its release, and with the package document
+// if that is there.
+func (c *checker) compareRelease(e *Entry, d store.Digest, r *attest.Release) error {
+	raw, err := c.x.object(r.Package, document.Package.MaxBytes)
+	if err != nil {
+		return e.checkRelease(d, r) // the rest is told with the content
+	}
+	doc, err := attest.DecodePackage(objectPath(r.Package), raw)
+	if err != nil {
+		return err
+	}
+	return e.CheckRelease(d, r, *doc)
 }
 
 func (c *checker) readRelease(e *attest.Envelope) (attest.Release, error) {

@@ -12,6 +12,7 @@ import (
 	"rebuild/attest"
 	"rebuild/attest/attesttest"
 	"rebuild/internal/document"
+	"rebuild/internal/durable"
 	"rebuild/internal/fault"
 	"rebuild/store"
 )
@@ -182,6 +183,70 @@ func TestFsckNamesEachDamage(t *testing.T) {
 				t.Errorf("repaired to other bytes")
 			}
 		})
+	}
+}
+
+// What lies in an index beside what a leaf leads to is no damage: hints, the bytes
+// of before a migration, and what a crash left. Only what is half written is
+// removed.
+func TestFsckLeavesWhatIsHarmless(t *testing.T) {
+	b := full(t)
+	sound := listing(t, b.dir)
+	orphan := []byte("of a publication that was never staged")
+	put := func(file string, data []byte) {
+		path := filepath.Join(b.dir, filepath.FromSlash(file))
+		b.must(os.MkdirAll(filepath.Dir(path), 0o755))
+		b.must(os.WriteFile(path, data, 0o644))
+	}
+	definitions := AddDefinitions(b.dir)
+	b.must(definitions.Object(store.DigestOf(orphan), orphan))
+	b.must(definitions.Hints(b.Plan.Digest(), map[store.Digest][]string{store.DigestOf(nil): {"https://example.org/x.tar"}}))
+	_, err := definitions.Commit()
+	b.must(err)
+	put(configFile+".0.9.0.bak", []byte("{}"))
+	with := listing(t, b.dir)
+	if with == sound {
+		t.Fatal("nothing was put there")
+	}
+	put(durable.TempPrefix+"0123456789abcdef", nil)
+	put("objects/sha256/"+durable.TempPrefix+"0123456789abcdef", []byte("half"))
+	if r := b.fsckClean(); !slices.ContainsFunc(r.Notes, func(n string) bool { return strings.HasPrefix(n, "1 objects and statements are led to by nothing") }) {
+		t.Errorf("%q", r.Notes)
+	}
+	r, err := Fsck(context.Background(), b.dir, b.in, FsckOptions{Repair: true})
+	b.must(err)
+	if len(r.Findings) > 0 || len(r.Repaired) != 2 {
+		t.Errorf("%v, repaired %v", r.Findings, r.Repaired)
+	}
+	if got := listing(t, b.dir); got != with {
+		t.Errorf("the repair removed more than what was half written")
+	}
+}
+
+// A mirror that was interrupted while it showed files is seen as it will be, but
+// only if all that it will show was verified, and damage in the stage is damage.
+func TestFsckSeesAMirrorAsItWillBe(t *testing.T) {
+	b := full(t)
+	stage := filepath.Join(b.dir, MirrorStage)
+	line := "he/ll/hello"
+	for _, file := range []string{checkpointFile, headFile, line, "tile/entries/000.p/13"} {
+		to := filepath.Join(stage, filepath.FromSlash(file))
+		b.must(os.MkdirAll(filepath.Dir(to), 0o755))
+		b.must(os.Rename(filepath.Join(b.dir, filepath.FromSlash(file)), to))
+	}
+	if r, err := Fsck(context.Background(), b.dir, b.in, FsckOptions{}); err != nil || r.Err() == nil {
+		t.Errorf("a stage that is not ready counts: %v, %v", r, err)
+	}
+	b.must(os.WriteFile(filepath.Join(stage, MirrorReady), nil, 0o644))
+	r := b.fsckClean()
+	if r.Packages < 2 || !slices.ContainsFunc(r.Notes, func(n string) bool { return strings.HasPrefix(n, MirrorStage+": a mirror was interrupted") }) {
+		t.Errorf("%d packages, %q", r.Packages, r.Notes)
+	}
+	data, err := os.ReadFile(filepath.Join(stage, line))
+	b.must(err)
+	b.must(os.WriteFile(filepath.Join(stage, line), data[:len(data)/2], 0o644))
+	if r, err := Fsck(context.Background(), b.dir, b.in, FsckOptions{}); err != nil || r.Err() == nil {
+		t.Errorf("half a line file in the stage is sound: %v, %v", r, err)
 	}
 }
 

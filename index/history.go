@@ -78,19 +78,11 @@ func (l *logged) keep(s *snapshot, name string, h *history) {
 }
 
 func (r *Reader) readHistory(ctx context.Context, s *snapshot, name string, fresh bool) (*history, error) {
-	path, err := linePath(name)
+	l, err := r.readLines(ctx, s, name, fresh)
 	if err != nil {
 		return nil, err
 	}
-	data, err := r.viewed(ctx, s, path, maxLines, fresh)
-	if err != nil {
-		return nil, r.absent(r.vanished(s, name, err), name)
-	}
-	h := &history{yanks: map[string]yankHistory{}, signed: map[string]*pastLeaf{}}
-	h.entries, err = parseLines(path, name, data, func(text string) { h.newer++; r.notice(text) })
-	if err != nil {
-		return nil, err
-	}
+	h := &history{entries: l.entries, newer: l.newer, yanks: map[string]yankHistory{}, signed: map[string]*pastLeaf{}}
 	if h.leaves, err = r.readChainFile(ctx, s, packageOf(name), fresh); err != nil {
 		return nil, err
 	}
@@ -101,6 +93,39 @@ func (r *Reader) readHistory(ctx context.Context, s *snapshot, name string, fres
 		return nil, err
 	}
 	return h, h.checkFlags()
+}
+
+// lines are those of a package that a view has.
+type lines struct {
+	entries []*Entry
+	newer   int // lines passed over as they are of a newer version
+}
+
+// readLines returns the lines of a package as of a state, once for all who ask.
+func (r *Reader) readLines(ctx context.Context, s *snapshot, name string, fresh bool) (*lines, error) {
+	r.log.mu.Lock()
+	l := s.lines[name]
+	r.log.mu.Unlock()
+	if l != nil {
+		return l, nil
+	}
+	path, err := linePath(name)
+	if err != nil {
+		return nil, err
+	}
+	data, err := r.viewed(ctx, s, path, maxLines, fresh)
+	if err != nil {
+		return nil, r.absent(r.vanished(s, name, err), name)
+	}
+	l = &lines{}
+	l.entries, err = parseLines(path, name, data, func(text string) { l.newer++; r.notice(text) })
+	if err != nil {
+		return nil, err
+	}
+	r.log.mu.Lock()
+	defer r.log.mu.Unlock()
+	set(&s.lines, name, l)
+	return l, nil
 }
 
 func packageOf(name string) string { return "pkg:" + name }

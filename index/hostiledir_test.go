@@ -1,16 +1,19 @@
 package index
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
 	"rebuild/attest"
+	"rebuild/attest/attesttest"
 	"rebuild/index/liartest"
 	"rebuild/internal/document"
 	"rebuild/internal/fault"
@@ -43,9 +46,9 @@ func stagedLeaves(t testing.TB, seq int64, files ...stagedData) []byte {
 	return data
 }
 
-// A journal that somebody planted is finished by the next writer, with the log's
-// key. It can not make that writer put anything where no publication would, or
-// what the leaf does not fix; then nothing enters the log either.
+// A journal that somebody planted can not make the next writer put anything
+// where no publication would, or what the leaf does not fix; then nothing enters
+// the log either.
 func TestPlantedJournal(t *testing.T) {
 	b := newBench(t)
 	size := int64(1)
@@ -91,6 +94,110 @@ func TestPlantedJournal(t *testing.T) {
 	}
 	b.unsigned("tool", "1.0.0")
 	b.fsckClean()
+}
+
+// A journal that is in good form and that nobody with the log's key has staged
+// is not entered: the next writer would log, with that key, what no policy was
+// asked about. Here it is a policy update that no root key has signed, and a view
+// without any package.
+func TestPlantedJournalIsNotLogged(t *testing.T) {
+	b := newBench(t)
+	b.unsigned("tool", "1.0.0")
+	honest := liartest.ReadFiles(t, b.dir)
+	before, err := b.open().look(t.Context())
+	b.must(err)
+	size := before.tip.checkpoint.Size
+
+	empty, err := encodeViewNodes(map[string]store.Digest{})
+	b.must(err)
+	plain := stagedLeaves(t, size, stagedData{string(empty), viewRoot})
+	var j journal
+	b.must(document.Decode(stagedFile, plain, document.Staged, &j))
+	signedBy := func(key string, of journal) []byte {
+		b.must(of.sign(attesttest.Key(key)))
+		of.Files, of.Leaves, of.Size = j.Files, j.Leaves, j.Size
+		data, err := document.Encode(&of)
+		b.must(err)
+		return data
+	}
+	another := j
+	another.Size++
+	for name, data := range map[string][]byte{
+		"unsigned":              plain,
+		"another key":           signedBy("index", j),
+		"signed for another":    signedBy("log", another),
+		"signature cut":         bytes.Replace(signedBy("log", j), []byte(`=="`), []byte(`"`), 1),
+		"signature of no bytes": bytes.Replace(plain, []byte(`,"size"`), []byte(`,"sig":"","size"`), 1),
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(b.dir, stagedFile)
+			for what, write := range map[string]func() error{
+				"add":  func() error { _, _, err := b.open().AddPackage(t.Context(), pkgOf(t, "tool", "2.0.0")); return err },
+				"sign": func() error { return b.open().SignCheckpoint(t.Context()) },
+				"repair": func() error {
+					r, err := Fsck(t.Context(), b.dir, b.in, FsckOptions{Repair: true})
+					if err == nil {
+						err = r.Err()
+					}
+					return err
+				},
+			} {
+				b.must(os.WriteFile(path, data, 0o644))
+				err := write()
+				if got := fault.CodeOf(err); got != fault.SignatureInvalid && (got != fault.Parse && got != fault.Structure || !strings.HasPrefix(name, "signature")) {
+					t.Errorf("%s: %v", what, err)
+				}
+				_, err = Finish(t.Context(), b.dir) // which has no key
+				if name == "unsigned" {
+					b.must(err)
+				}
+				b.must(os.Remove(path))
+				for file, data := range liartest.ReadFiles(t, b.dir) {
+					if string(honest[file]) != string(data) {
+						t.Fatalf("%s: %s is written", what, file)
+					}
+				}
+			}
+		})
+	}
+	b.must(os.WriteFile(filepath.Join(b.dir, stagedFile), signedBy("log", j), 0o644)) // it was in good form
+	b.must(b.open().Recover(t.Context()))
+	after, err := b.open().look(t.Context())
+	b.must(err)
+	if after.tip.checkpoint.Size != size+1 {
+		t.Errorf("%d leaves", after.tip.checkpoint.Size)
+	}
+}
+
+// Whoever exchanges the checkpoint while it is dated anew gets no signature on
+// another one.
+func TestOnlyTheHeadsCheckpointIsDated(t *testing.T) {
+	for name, swap := range map[string]func(now, older []byte) []byte{
+		"unsigned": func(now, _ []byte) []byte { return bytes.Replace(now, []byte("\n2\n"), []byte("\n9\n"), 1) },
+		"older":    func(_, older []byte) []byte { return older },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			older := b.file(checkpointFile)
+			b.unsigned("tool", "1.0.0")
+			planted := swap(b.file(checkpointFile), older)
+			in := b.in
+			in.Log = func(ctx context.Context, dir string) (LogWriter, error) {
+				l, err := b.in.Log(ctx, dir)
+				return l, errors.Join(err, os.WriteFile(filepath.Join(dir, checkpointFile), planted, 0o644))
+			}
+			x, err := open(b.disk, b.dir, in)
+			b.must(err)
+			head := b.file(headFile)
+			err = x.SignCheckpoint(t.Context())
+			if got := fault.CodeOf(err); got != fault.SignatureInvalid && got != fault.ViewMismatch {
+				t.Errorf("%v", err)
+			}
+			if !bytes.Equal(head, b.file(headFile)) || !bytes.Equal(planted, b.file(checkpointFile)) {
+				t.Error("something is signed")
+			}
+		})
+	}
 }
 
 func other(two string) string {

@@ -38,6 +38,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -51,11 +52,11 @@ import (
 
 // LogWriter is the log of an index while it is open for writing.
 type LogWriter interface {
-	// Size returns how many leaves are integrated.
+	// Size returns how many leaves the published checkpoint covers.
 	Size() int64
 	// Append adds leaves in this order behind the last one, all of them or
-	// none, and returns once the published checkpoint covers them. Without
-	// leaves it publishes a checkpoint of what is integrated, if there is none.
+	// none, and returns once the published checkpoint covers them. The same
+	// leaves again finish what was interrupted; nothing else is signed.
 	Append(ctx context.Context, leaves [][]byte) error
 	// Close ends everything that works for the log.
 	Close(ctx context.Context) error
@@ -73,8 +74,9 @@ type Writing struct {
 	Key attest.Signer
 	// Log opens the log; nil: an unlogged index.
 	Log OpenLog
-	// LogKey is the log's key. It is compared with the one in config.json
-	// before anything is written, and signs checkpoints anew ([Index.SignCheckpoint]).
+	// LogKey is the log's key, which comes with Log. It is compared with the one
+	// in config.json before anything is written, signs what is staged, and
+	// checkpoints anew ([Index.SignCheckpoint]).
 	LogKey attest.Signer
 	Now    func() time.Time
 }
@@ -162,7 +164,7 @@ func initIndex(ctx context.Context, disk durable.FS, dir string, c Config, w Wri
 	if err != nil {
 		return err
 	}
-	if err := emptyForInit(dir); err != nil {
+	if err := emptyForInit(dir, data); err != nil {
 		return err
 	}
 	if err := durable.MkdirAll(disk, dir); err != nil {
@@ -172,7 +174,12 @@ func initIndex(ctx context.Context, disk durable.FS, dir string, c Config, w Wri
 	if c.Log == nil {
 		return writeFault(durable.WriteFile(disk, filepath.Join(dir, configFile), data))
 	}
-	return x.turn(ctx, &c, func(t *turn) error { return t.enterConfig(ctx, data) })
+	return x.turn(ctx, &c, func(t *turn) error {
+		if t.tip != nil && t.tip.Seq > 0 { // what was staged was more than an Init
+			return notEmpty(dir, configFile)
+		}
+		return t.enterConfig(ctx, data)
+	})
 }
 
 func encodeConfig(c *Config) ([]byte, error) {
@@ -183,27 +190,53 @@ func encodeConfig(c *Config) ([]byte, error) {
 	return document.Encode(c)
 }
 
-// initLeaves are what an Init that was stopped may have made: config.json is
-// written behind the log, so a directory that has it is an index.
-var initLeaves = []string{stagedFile, lockFile, checkpointFile, "tile", "view", "chains", ".state"}
+// initLeaves are what an Init that was stopped may have made before config.json,
+// and initEnds are the rest.
+var (
+	initLeaves = []string{stagedFile, lockFile, checkpointFile, "tile", "view", "chains", ".state"}
+	initEnds   = []string{configFile, headFile}
+)
 
-func emptyForInit(dir string) error {
+// tempCheckpoint is what the log's writer calls a checkpoint on its way, which it
+// removes itself when it is opened again.
+var tempCheckpoint = regexp.MustCompile(`^` + checkpointFile + `[0-9]{1,10}$`)
+
+func emptyForInit(dir string, config []byte) error {
 	held, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return writeFault(err)
 	}
+	ours := initLeaves
+	if endsInit(dir, config) {
+		ours = slices.Concat(initLeaves, initEnds)
+	}
 	for _, entry := range held {
 		name := entry.Name()
-		if !strings.HasPrefix(name, durable.TempPrefix) && !slices.Contains(initLeaves, name) {
-			return fault.New(fault.Usage, "%s is not empty: it holds %s", dir, name).WithHint("name an empty directory")
+		if !strings.HasPrefix(name, durable.TempPrefix) && !tempCheckpoint.MatchString(name) && !slices.Contains(ours, name) {
+			return notEmpty(dir, name)
 		}
 	}
 	return nil
 }
 
+// endsInit says whether what is staged in dir may be the end of an Init with the
+// same config: all but that is staged is in its place.
+func endsInit(dir string, config []byte) bool {
+	if _, err := os.Lstat(filepath.Join(dir, stagedFile)); err != nil {
+		return false
+	}
+	held, err := Dir(os.DirFS(dir), dir).Get(context.Background(), configFile, document.IndexConfig.MaxBytes, true)
+	return err == nil && bytes.Equal(held, config)
+}
+
+func notEmpty(dir, name string) error {
+	return fault.New(fault.Usage, "%s is not empty: it holds %s", dir, name).WithHint("name an empty directory")
+}
+
 // SetConfig replaces config.json. In a logged index that is an event. A config
 // that names a log makes a log for an index that had none: the lines that are
-// there are then under its view, and no leaf is about them.
+// there are then under its view, and no leaf is about them but for their yank
+// statements: what the flags of a line say has to have its statement (UNYANKED).
 func (x *Index) SetConfig(ctx context.Context, c Config) error {
 	data, err := encodeConfig(&c)
 	if err != nil {
@@ -242,6 +275,11 @@ func (t *turn) enterConfig(ctx context.Context, data []byte) error {
 	}
 	if _, err := p.log(ctx, attest.Event{Chain: indexChain, Type: attest.EventConfig, Object: store.DigestOf(data)}); err != nil {
 		return err
+	}
+	if t.tip == nil { // behind the leaf that fixes their lines
+		if err := p.logYanks(ctx); err != nil {
+			return err
+		}
 	}
 	return p.commit(ctx)
 }

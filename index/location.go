@@ -18,6 +18,10 @@ type Location struct {
 	// Bare says that only a server was named: its index is at /index/ if there
 	// is one, and at / else. URL is the former.
 	Bare bool
+	// Hub is the address of the hub, if that was named instead of its index.
+	Hub string
+	// Flat says that entries.json was named, which may be all that is there: [Flat].
+	Flat bool
 }
 
 // String names the place in errors and in state.json. It never has credentials.
@@ -30,7 +34,8 @@ func (l Location) String() string {
 
 // Locate reads where somebody says that an index is (requirements A29, B13):
 //
-//	path, file:///path              a folder; of config.json or entries.json the folder it is in
+//	path, file:///path              a folder; of config.json the folder it is in; of entries.json
+//	                                that too, or what the list says if it is no index
 //	https://host/path               a folder on a server
 //	https://host                    the server's index: /index/, or / if there is none
 //	https://host/entries            the same, as that server lists it
@@ -51,7 +56,7 @@ func Locate(text string) (Location, error) {
 		if rest == "" {
 			return Location{}, badLocation(text, "it is empty")
 		}
-		return Location{Dir: withoutFile(rest)}, nil
+		return Location{Dir: withoutFile(rest), Flat: namesList(rest)}, nil
 	case sparse && !strings.HasSuffix(rest, "/"):
 		return Location{}, fault.New(fault.Usage, "index location %q does not end in \"/\"", text).WithHint("write it %s/", text)
 	case strings.EqualFold(scheme, "file"):
@@ -72,18 +77,20 @@ func badLocation(text, why string) error {
 
 // withoutFile lets people name a file of the index instead of its folder.
 func withoutFile(p string) string {
-	if base := filepath.Base(p); base == configFile || base == "entries.json" {
+	if filepath.Base(p) == configFile || namesList(p) {
 		return filepath.Dir(p)
 	}
 	return p
 }
+
+func namesList(p string) bool { return filepath.Base(p) == pageName(entriesFile, 0) }
 
 func locateFile(text, rest string) (Location, error) {
 	u, err := url.Parse(rest)
 	if err != nil || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Host != "" && u.Host != "localhost" || !path.IsAbs(u.Path) {
 		return Location{}, badLocation(text, "a file URL is file:///FOLDER")
 	}
-	return Location{Dir: withoutFile(filepath.FromSlash(path.Clean(u.Path)))}, nil
+	return Location{Dir: withoutFile(filepath.FromSlash(path.Clean(u.Path))), Flat: namesList(u.Path)}, nil
 }
 
 func locateServer(text, rest string) (Location, error) {
@@ -101,10 +108,13 @@ func locateServer(text, rest string) (Location, error) {
 	}
 	switch p := strings.TrimSuffix(u.Path, "/"); {
 	case p == "" || p == "/entries":
-		u.Path, l.Bare = "/index/", p == ""
+		u.Path, l.Bare, l.Hub = "/index/", p == "", u.Scheme+"://"+u.Host
 	case strings.HasSuffix(p, "/entries"):
-		u.Path = strings.TrimSuffix(p, "entries") + "index/"
+		u.Path = strings.TrimSuffix(p, "entries")
+		l.Hub = strings.TrimSuffix(u.String(), "/")
+		u.Path += "index/"
 	default:
+		l.Flat = namesList(p)
 		u.Path = withoutFile(p) + "/"
 	}
 	l.URL = u

@@ -100,6 +100,9 @@ func (c *Config) validate() error {
 	return nil
 }
 
+// advertises says whether the index names a key that signs its entries.
+func (c *Config) advertises() bool { return c.Signing != nil && len(c.Signing.PublicKeys) > 0 }
+
 // Reading is what a reader of an index goes by.
 type Reading struct {
 	// Policy decides which keys count. nil: the keys that the index advertised
@@ -109,6 +112,9 @@ type Reading struct {
 	// it once everything has verified. nil remembers nothing.
 	State *State
 	Now   time.Time
+	// Elsewhere is asked for archives that the index does not have, if there is a
+	// policy; nil asks nobody.
+	Elsewhere Elsewhere
 	// Offline says that nobody can be asked for a newer head: an old one is a
 	// notice then.
 	Offline bool
@@ -194,7 +200,7 @@ func (r *Reader) openConfig(ctx context.Context) error {
 			return err
 		}
 	}
-	if r.in.Policy != nil || r.config.Signing == nil {
+	if r.in.Policy != nil || !r.config.advertises() {
 		return nil
 	}
 	return r.pinKeys()
@@ -244,15 +250,18 @@ func (r *Reader) Entries(ctx context.Context, name string) ([]*Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	var data []byte
-	if r.log == nil {
-		data, err = r.src.Get(ctx, path, maxLines, false)
-	} else {
+	if r.log != nil {
+		var l *lines
 		err = r.settled(ctx, func(s *snapshot, fresh bool) (err error) {
-			data, err = r.viewed(ctx, s, path, maxLines, fresh)
-			return r.vanished(s, name, err)
+			l, err = r.readLines(ctx, s, name, fresh)
+			return err
 		})
+		if err != nil {
+			return nil, err
+		}
+		return slices.Clone(l.entries), nil
 	}
+	data, err := r.src.Get(ctx, path, maxLines, false)
 	if err != nil {
 		return nil, r.absent(err, name)
 	}
@@ -393,7 +402,7 @@ func SplitReference(s string) (name, version string, err error) {
 // must be the line that it leads to; the key is judged at the leaf at which
 // the line was signed.
 func (r *Reader) CheckEntry(ctx context.Context, e *Entry) error {
-	if r.config.Signing == nil {
+	if r.config.Signing == nil || r.in.Policy == nil && !r.config.advertises() {
 		return fault.New(fault.IndexUnsigned, "index %s advertises no signing keys", r.src).
 			WithHint("ask the index operator to sign it, or use another index")
 	}
@@ -404,7 +413,7 @@ func (r *Reader) CheckEntry(ctx context.Context, e *Entry) error {
 	if err != nil {
 		return err
 	}
-	if there := h.entry(e.Version); there == nil || there.lineDigest() != e.lineDigest() {
+	if there := h.entry(e.Version); there != e && (there == nil || there.lineDigest() != e.lineDigest()) {
 		return fault.New(fault.ViewMismatch, "the line of %s@%s has changed while it was read", e.Name, e.Version).
 			WithHint("run the command again")
 	}
@@ -477,11 +486,11 @@ func (r *Reader) VerifyEntry(ctx context.Context, e *Entry) (*attest.Publication
 	if err := r.CheckEntry(ctx, e); err != nil {
 		return nil, err
 	}
-	g, _, err := r.gather(ctx, e)
+	g, err := r.gather(ctx, e)
 	if err != nil {
 		return nil, err
 	}
-	archive, err := r.Archive(ctx, e)
+	archive, err := r.archiveOf(ctx, e, g.release)
 	if err != nil {
 		return nil, err
 	}
@@ -531,7 +540,7 @@ func (r *Reader) List(ctx context.Context, e *Entry) (*Listing, error) {
 	if r.in.Policy == nil {
 		return r.listUnjudged(ctx, e)
 	}
-	g, _, err := r.gather(ctx, e)
+	g, err := r.gather(ctx, e)
 	if err != nil {
 		return nil, err
 	}
@@ -653,7 +662,7 @@ func (r *Reader) Object(ctx context.Context, d store.Digest, limit int64) ([]byt
 		return nil
 	})
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fault.New(fault.FileMissing, "index %s has no object %s", r.src, d)
+		return nil, r.noObject(d, err)
 	}
 	return data, err
 }
@@ -702,7 +711,7 @@ func (r *Reader) statement(ctx context.Context, d store.Digest) ([]byte, *attest
 // Without a policy the owners' signatures alone are verified. That of a logged
 // release has the chains of its plans through its own leaves, with their proofs.
 func (r *Reader) Bundle(ctx context.Context, e *Entry) (*attest.Bundle, error) {
-	g, _, err := r.gather(ctx, e)
+	g, err := r.gather(ctx, e)
 	if err != nil {
 		return nil, err
 	}

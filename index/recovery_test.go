@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"rebuild/internal/fault"
 )
 
 // operation is a write, on an index that was made ready for it.
@@ -143,6 +145,69 @@ func TestLoggedInitSurvivesACrash(t *testing.T) {
 			if got := listing(t, b.dir); want != "" && got != want {
 				t.Fatalf("call %d, after %t: %v ends in\n%s\nnot\n%s", n, after, err, got, want)
 			}
+		}
+	}
+}
+
+// Whatever call fails, who serves the index can show without any key what the
+// log has by then: readers find every package in it, and never a file that does
+// not fit. What the log has not is left to the next writer, who ends in the same
+// bytes.
+func TestReadersNeedNoWriterAfterACrash(t *testing.T) {
+	for _, name := range []string{"publish", "yank", "config", "sign"} { // each other is of one of their kinds
+		t.Run(name, func(t *testing.T) {
+			b := plainBench(t).quick().init()
+			op := operations(b)[name]
+			if op.prepare != nil {
+				op.prepare(b)
+			}
+			ready, finished := b.dir, 0
+			want := ""
+			for n := 0; ; n++ { // 0 is no fault
+				b.dir = filepath.Join(t.TempDir(), "index")
+				b.must(os.CopyFS(b.dir, os.DirFS(ready)))
+				disk := &faultyDisk{left: n}
+				if n == 0 {
+					disk.left = 1 << 60
+				}
+				err := op.do(t.Context(), b.on(disk))
+				if n > 0 && err == nil {
+					break
+				}
+				keyless := newIndex(&faultyDisk{left: 1 << 60}, b.dir, Writing{})
+				done, err := keyless.finishShown(t.Context())
+				b.must(err)
+				if done {
+					finished++
+				}
+				if again, err := keyless.finishShown(t.Context()); again || err != nil {
+					t.Fatalf("call %d: finished twice, %v", n, err)
+				}
+				b.readsAll()
+				b.must(op.do(t.Context(), b.open()))
+				if got := listing(t, b.dir); want == "" {
+					want = got
+				} else if got != want {
+					t.Fatalf("call %d: other bytes", n)
+				}
+			}
+			if logs := name != "sign" && name != "export"; (finished > 0) != logs {
+				t.Errorf("%d crashes were finished", finished)
+			}
+		})
+	}
+}
+
+// readsAll wants every package to be readable, as a stranger reads.
+func (b *bench) readsAll() {
+	b.t.Helper()
+	r, err := b.open().Reader(b.t.Context(), Reading{Now: b.now})
+	b.must(err)
+	names, err := packages(os.DirFS(b.dir))
+	b.must(err)
+	for _, name := range names {
+		if _, err := r.Lookup(b.t.Context(), name, ""); err != nil && fault.CodeOf(err) != fault.NoNonYanked {
+			b.t.Fatalf("%s: %v", name, err)
 		}
 	}
 }

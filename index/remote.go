@@ -1,10 +1,8 @@
 package index
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -12,15 +10,13 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
 
-	"rebuild/internal/document"
 	"rebuild/internal/fault"
+	"rebuild/internal/pack"
 	"rebuild/store"
 )
 
@@ -66,12 +62,17 @@ func Remote(base *url.URL, in Remoting) Source {
 	if in.Stall == 0 {
 		in.Stall = defaultStall
 	}
-	return &remote{base, in}
+	r := &remote{base: base, in: in}
+	if in.Cache != "" {
+		r.answers = pack.In(in.Cache)
+	}
+	return r
 }
 
 type remote struct {
-	base *url.URL
-	in   Remoting
+	base    *url.URL
+	in      Remoting
+	answers *pack.Packs // nil: nothing is kept
 }
 
 // String returns the URL, which has no credentials.
@@ -214,8 +215,10 @@ func (r *remote) read(resp *http.Response, limit int64, held *cached, w *watchdo
 			return a, errors.New("the server says that nothing has changed, and was not asked that")
 		}
 		return a, nil
-	case http.StatusNotFound, http.StatusGone, http.StatusUnavailableForLegalReasons:
+	case http.StatusNotFound:
 		return a, fs.ErrNotExist
+	case http.StatusGone, http.StatusUnavailableForLegalReasons:
+		return a, errWithdrawn
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		return a, retry(resp)
 	default:
@@ -272,8 +275,10 @@ func maxAge(h http.Header) time.Duration {
 // take returns the body and keeps it.
 func (r *remote) take(u *url.URL, path string, a *answer, held *cached) ([]byte, error) {
 	if a.body == nil {
-		held.MaxAge, held.At = int64(a.maxAge/time.Second), r.in.Now().Unix()
-		r.keep(u, held)
+		if a.maxAge > 0 || held.MaxAge > 0 {
+			held.MaxAge, held.At = int64(a.maxAge/time.Second), r.in.Now().Unix()
+			r.keep(u, held)
+		}
 		return held.body, nil
 	}
 	if !strings.HasPrefix(path, objectDir+"/") && isPage(a.body) {
@@ -287,7 +292,7 @@ func (r *remote) take(u *url.URL, path string, a *answer, held *cached) ([]byte,
 		etag = ""
 	}
 	if etag != "" || a.maxAge > 0 {
-		r.keep(u, &cached{cacheDoc{document.IndexCache.ID(), u.String(), etag, sum, r.in.Now().Unix(), int64(a.maxAge / time.Second)}, a.body})
+		r.keep(u, &cached{answerDoc{ETag: etag, Digest: sum, At: r.in.Now().Unix(), MaxAge: int64(a.maxAge / time.Second)}, a.body})
 	} else {
 		r.drop(u)
 	}
@@ -339,83 +344,4 @@ func (r *watched) Read(p []byte) (int, error) {
 	n, err := r.Reader.Read(p)
 	r.w.got.Add(int64(n))
 	return n, err
-}
-
-// cacheDoc is the first line of a cached file; what was served follows.
-type cacheDoc struct {
-	SchemaVersion string       `json:"schema_version"`
-	URL           string       `json:"url"`
-	ETag          string       `json:"etag,omitempty"`
-	Digest        store.Digest `json:"digest"` // of what follows
-	At            int64        `json:"at"`     // when it was asked for, in seconds since 1970
-	MaxAge        int64        `json:"max_age"`
-}
-
-type cached struct {
-	cacheDoc
-	body []byte
-}
-
-func (c *cached) fresh(now time.Time) bool {
-	age := now.Unix() - c.At
-	return age >= 0 && age < min(c.MaxAge, int64(maxFresh/time.Second))
-}
-
-func (r *remote) file(u *url.URL) string {
-	sum := sha256.Sum256([]byte(u.String()))
-	return filepath.Join(r.in.Cache, hex.EncodeToString(sum[:]))
-}
-
-// cached returns what is kept of a URL, nil if nothing is or if it is not what
-// was written.
-func (r *remote) cached(u *url.URL, limit int64) *cached {
-	if r.in.Cache == "" {
-		return nil
-	}
-	f, err := os.Open(r.file(u))
-	if err != nil {
-		return nil
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, limit+document.IndexCache.MaxBytes+2))
-	if err != nil {
-		return nil
-	}
-	line, body, _ := bytes.Cut(data, []byte("\n"))
-	c := &cached{body: body}
-	if document.Decode(f.Name(), line, document.IndexCache, &c.cacheDoc) != nil || c.URL != u.String() ||
-		int64(len(body)) > limit || store.DigestOf(body) != c.Digest {
-		return nil
-	}
-	return c
-}
-
-// keep writes to the cache. It is not made durable: what a crash or another
-// process leaves there is hashed before it is used, and a cache that can not be
-// written is only slower.
-func (r *remote) keep(u *url.URL, c *cached) {
-	if r.in.Cache == "" || len(c.body) > maxCacheable {
-		return
-	}
-	head, err := document.Encode(&c.cacheDoc)
-	if err != nil || os.MkdirAll(r.in.Cache, 0o755) != nil {
-		return
-	}
-	f, err := os.CreateTemp(r.in.Cache, ".tmp-")
-	if err != nil {
-		return
-	}
-	_, err = f.Write(append(append(head, '\n'), c.body...))
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), r.file(u))
-	}
-	if err != nil {
-		os.Remove(f.Name())
-	}
-}
-
-func (r *remote) drop(u *url.URL) {
-	if r.in.Cache != "" {
-		os.Remove(r.file(u))
-	}
 }

@@ -93,6 +93,9 @@ func (c *checker) checkLog(ctx context.Context) bool {
 			continue
 		}
 		c.checkLeaf(h, l.seq, &e, &before, l.data)
+		if err := checkDated(&e, checkpoint); err != nil {
+			c.fail(leafName(l.seq), err)
+		}
 		before = e
 	}
 	c.history = h
@@ -349,6 +352,9 @@ func (c *checker) applyEntry(p *pastPackage, e *attest.Event, leaf string) error
 		if got := store.DigestOf(line); e.Type == attest.EventEntry && got != e.Object {
 			return fault.New(fault.ViewMismatch, "%s@%s was entered as line %s, its line in %s comes to %s", now.Name, now.Version, e.Object, p.now.path, got)
 		}
+		if e.Type == attest.EventEntry && now.Release != "" {
+			return fault.New(fault.ViewMismatch, "it enters the line of %s@%s, which has release %s: that takes a leaf of its own", now.Name, now.Version, now.Release)
+		}
 		if e.Type == attest.EventRelease && now.Release != e.Object {
 			return fault.New(fault.ViewMismatch, "it is release %s, %s@%s in %s is release %q", e.Object, now.Name, now.Version, p.now.path, now.Release)
 		}
@@ -407,13 +413,14 @@ func (c *checker) applyYank(p *pastPackage, e *attest.Event) error {
 }
 
 // checkYank judges the signatures of a yank statement by the policy, at its
-// leaf.
+// leaf; without a policy those of the owners alone.
 func (c *checker) checkYank(envelope *attest.Envelope, entry *Entry, e *attest.Event) error {
-	if c.x.in.Policy == nil {
-		return nil
-	}
 	owners, err := c.x.ownersOf(entry)
 	if err != nil {
+		return err
+	}
+	if c.x.in.Policy == nil {
+		_, err := attest.ReadOwnedYank(envelope, owners, entry.Cksum)
 		return err
 	}
 	at, err := attest.ParseTime(e.At)
@@ -438,9 +445,10 @@ func (h *replayed) compare(c *checker, lines *lineFile) {
 			continue
 		}
 		then := p.entries[i]
-		if now.Yanked != then.Yanked || !slices.Equal(now.Advisories, then.Advisories) {
+		// Of a line from before the log too: readers have nothing but the leaves.
+		if state := p.yanked[then.Version]; now.Yanked != state.Yanked || !slices.Equal(now.Advisories, state.Advisories) {
 			c.find(fault.Unyanked, lines.path, "%s@%s says yanked %t, advisories %v; its statements come to yanked %t, advisories %v",
-				now.Name, now.Version, now.Yanked, now.Advisories, then.Yanked, then.Advisories)
+				now.Name, now.Version, now.Yanked, now.Advisories, state.Yanked, state.Advisories)
 			continue
 		}
 		a, errA := now.Encode()

@@ -67,8 +67,10 @@ func accept(resp *http.Response, offset int64) (from int64, err error) {
 			return 0, fmt.Errorf("the server continued with %.80q, asked for byte %d", resp.Header.Get("Content-Range"), offset)
 		}
 		return from, nil
-	case http.StatusNotFound, http.StatusGone, http.StatusUnavailableForLegalReasons:
+	case http.StatusNotFound:
 		return 0, fs.ErrNotExist
+	case http.StatusGone, http.StatusUnavailableForLegalReasons:
+		return 0, errWithdrawn
 	}
 	return 0, statusError(resp)
 }

@@ -37,6 +37,7 @@ type snapshot struct {
 	head  *attest.Checkpoint
 
 	histories map[string]*history // of packages, as read in this state; under logged.mu
+	lines     map[string]*lines   // of packages; under logged.mu
 }
 
 // logged is the log of an index, as far as a reader has read it.
@@ -50,6 +51,8 @@ type logged struct {
 	before *attest.Checkpoint         // what was seen before this reader; nil for nothing
 	nodes  map[store.Digest]*viewNode // of the view, each hashed
 	plans  map[store.Digest]*plan     // that releases were built by
+
+	planBytes int // that were read of plans
 
 	tiles sync.Mutex
 	tree  *logReader // of the state that was last proven in; under tiles
@@ -71,7 +74,7 @@ func (e *unfit) Unwrap() error { return e.why }
 
 func notInView(format string, args ...any) error {
 	return &unfit{fault.New(fault.ViewMismatch, format, args...).
-		WithHint("name another copy of the index with --index, and tell who runs this one")}
+		WithHint("name another copy of the index with --index, and tell who runs this one; if a publication was interrupted there, rebuild index fsck --repair finishes it")}
 }
 
 // openLog finds who answers for the log and reads the head.
@@ -411,6 +414,6 @@ func (l *logged) prove(ctx context.Context, src Source, s *snapshot, seq int64) 
 		l.tree = newLogReader(ctx, src, s.head.Size, s.head.Root)
 	}
 	l.tree.ctx = ctx
-	proof, err := tlog.ProveRecord(s.head.Size, seq, l.tree.hashes)
+	proof, err := tlog.ProveRecord(s.head.Size, seq, l.tree)
 	return proof, l.tree.explain(err)
 }

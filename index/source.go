@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"os"
+	"syscall"
 
 	"rebuild/internal/fault"
 )
@@ -23,11 +25,41 @@ type Source interface {
 
 // Dir is the source of an index in a file system, such as os.DirFS. where is
 // how errors name it.
-func Dir(fsys fs.FS, where string) Source { return dirSource{fsys, where} }
+func Dir(fsys fs.FS, where string) Source {
+	return dirSource{fsys, where, func(path string) (fs.File, error) {
+		if err := regular(fs.Stat(fsys, path)); err != nil { // opening a pipe would wait for its other end
+			return nil, err
+		}
+		return fsys.Open(path)
+	}}
+}
+
+// Folder is the source of an index in a folder, out of which no link leads.
+func Folder(root *os.Root, where string) Source {
+	return dirSource{root.FS(), where, func(path string) (fs.File, error) {
+		f, err := root.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // which waits for nobody at a pipe
+		if err != nil {
+			return nil, err
+		}
+		if err := regular(f.Stat()); err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+		return f, nil
+	}}
+}
+
+// regular refuses what is no file. A folder fails when it is read.
+func regular(info fs.FileInfo, err error) error {
+	if err == nil && info.Mode().Type()&^fs.ModeDir != 0 {
+		err = errors.New("not a regular file")
+	}
+	return err
+}
 
 type dirSource struct {
 	fsys  fs.FS
 	where string
+	open  func(path string) (fs.File, error)
 }
 
 func (d dirSource) String() string { return d.where }
@@ -49,17 +81,4 @@ func (d dirSource) Get(_ context.Context, path string, limit int64, _ bool) ([]b
 		return nil, fault.New(fault.Parse, "more than %d bytes", limit).At(path, 0)
 	}
 	return data, nil
-}
-
-// open opens a file, but no pipe: that would wait for its other end. A folder
-// fails when it is read.
-func (d dirSource) open(path string) (fs.File, error) {
-	info, err := fs.Stat(d.fsys, path)
-	if err == nil && info.Mode().Type()&^fs.ModeDir != 0 {
-		err = errors.New("not a regular file")
-	}
-	if err != nil {
-		return nil, err
-	}
-	return d.fsys.Open(path)
 }

@@ -3,9 +3,12 @@ package index
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -26,12 +29,13 @@ import (
 //  1. content, by its hash: objects and statements. A crash leaves files that
 //     nothing leads to.
 //  2. .staged: the exact leaves, and the exact new bytes of every file that is
-//     not derived from them. A crash before leaves nothing of the write, a
-//     crash from here on is finished by the next turn.
+//     not derived from them, signed by the log's key. A crash before leaves
+//     nothing of the write, a crash from here on is finished by the next turn.
 //  3. the log. A crash leaves a log with these leaves or without them, and
 //     files that the previous head fixes.
 //  4. the files, head last: until it is replaced readers see the state before,
-//     or ask again.
+//     or ask again. A crash leaves files of both, and who serves the index can
+//     finish it without a key ([Finish]).
 //  5. .staged is removed. A crash before leaves a write that is done again,
 //     which changes nothing.
 //
@@ -92,11 +96,8 @@ func (x *Index) turn(ctx context.Context, fresh *Config, work func(*turn) error)
 // checkLogKey refuses a log key that readers do not know before it signs
 // anything.
 func (x *Index) checkLogKey(c *Config) error {
-	if x.in.Log == nil {
+	if x.in.Log == nil || x.in.LogKey == nil {
 		return fault.New(fault.Usage, "index %s is logged, and there is no key of its log", x.dir).WithHint("give --log-key FILE")
-	}
-	if x.in.LogKey == nil {
-		return nil
 	}
 	if got := attest.LogKey(c.Log.Origin, x.in.LogKey.Public()); got != c.Log.Key {
 		return fault.New(fault.KeyUnknown, "the log of %s has the key %s, not %s", x.dir, c.Log.Key, got).
@@ -109,6 +110,42 @@ func (x *Index) checkLogKey(c *Config) error {
 // does so too before it writes.
 func (x *Index) Recover(ctx context.Context) error {
 	return x.turn(ctx, nil, func(*turn) error { return nil })
+}
+
+// Finish shows readers what the log has and a crash has kept from them, and
+// says whether there was anything. It needs no key, as the log's own checkpoint
+// fixes every byte of it; what is staged and not in the log, so that readers
+// miss nothing, is left to the next writer. Without anything to do it writes
+// nothing, not even a lock.
+func Finish(ctx context.Context, dir string) (bool, error) {
+	return newIndex(durable.OS{}, dir, Writing{}).finishShown(ctx)
+}
+
+func (x *Index) finishShown(ctx context.Context) (bool, error) {
+	if _, err := os.Lstat(filepath.Join(x.dir, stagedFile)); errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	unlock, err := durable.Lock(filepath.Join(x.dir, lockFile), true)
+	if err != nil {
+		return false, writeFault(err)
+	}
+	defer unlock()
+	j, err := x.readJournal()
+	if j == nil || len(j.Leaves) == 0 || err != nil {
+		return false, err
+	}
+	t := &turn{x: x}
+	if t.config, err = x.config(); err != nil || t.config.Log == nil {
+		return false, err
+	}
+	checkpoint, err := readCheckpoint(ctx, x.src, t.config)
+	if err != nil || checkpoint.Size != j.end() {
+		return false, err
+	}
+	if err := x.proveLeaves(ctx, j, checkpoint); err != nil {
+		return false, err
+	}
+	return true, t.show(ctx, j, checkpoint)
 }
 
 // tip is the last leaf of the log under the checkpoint in head.
@@ -164,9 +201,46 @@ func readCheckpoint(ctx context.Context, src Source, c *Config) (*attest.Checkpo
 // journal is .staged: a publication that is to be made, all of it.
 type journal struct {
 	SchemaVersion string       `json:"schema_version"`
-	Files         []stagedData `json:"files"`  // sorted by path
-	Leaves        []string     `json:"leaves"` // of the log, in order
-	Size          int64        `json:"size"`   // of the log before
+	Files         []stagedData `json:"files"`         // sorted by path
+	Leaves        []string     `json:"leaves"`        // of the log, in order
+	Size          int64        `json:"size"`          // of the log before
+	Sig           []byte       `json:"sig,omitempty"` // by the log's key, over message
+}
+
+// message is what the log's key signs of a journal. Its second line keeps it
+// from being a checkpoint, which has a number there.
+func (j *journal) message() ([]byte, error) {
+	bare := *j
+	bare.Sig = nil
+	data, err := document.Encode(&bare)
+	if err != nil {
+		return nil, err
+	}
+	return fmt.Appendf(nil, "rebuild.staged.v1\n%s\n", store.DigestOf(data)), nil
+}
+
+// sign has the log's key answer for a journal: whoever finishes it logs what
+// whoever staged it has judged.
+func (j *journal) sign(key attest.Signer) error {
+	text, err := j.message()
+	if err != nil {
+		return err
+	}
+	j.Sig, err = key.Sign(text)
+	return err
+}
+
+// checkSigned refuses a journal that nobody with the log's key has staged.
+func (j *journal) checkSigned(key attest.PublicKey) error {
+	text, err := j.message()
+	if err != nil {
+		return err
+	}
+	if !ed25519.Verify(key[:], text, j.Sig) {
+		return fault.New(fault.SignatureInvalid, "%s is not signed by the log's key, so its leaves are not entered", stagedFile).
+			WithHint("find out who writes in the folder of the index, and remove %s: nothing of it is published", stagedFile)
+	}
+	return nil
 }
 
 type stagedData struct {
@@ -193,9 +267,9 @@ func (x *Index) readJournal() (*journal, error) {
 }
 
 // check wants a journal to be one publication as a writer makes it: leaves that
-// follow each other, and only files that the view of the last one fixes. Who can
-// write into the folder of an index can still stage a publication of his own;
-// what he can not is write to other places, or publish what the log does not say.
+// follow each other, and only files that the view of the last one fixes. So one
+// that somebody else wrote leads to no other place, and to nothing that the log
+// does not say; that it is entered into the log takes a signature (append).
 func (j *journal) check() error {
 	last := attest.Event{}
 	for i, text := range j.Leaves {
@@ -519,6 +593,9 @@ func (p *publication) commit(ctx context.Context) error {
 	for _, leaf := range p.leaves {
 		j.Leaves = append(j.Leaves, string(leaf))
 	}
+	if err := j.sign(x.in.LogKey); err != nil {
+		return err
+	}
 	data, err := document.Encode(j)
 	if err != nil {
 		return err
@@ -540,6 +617,12 @@ func (t *turn) finish(ctx context.Context, j *journal) error {
 	if err != nil {
 		return err
 	}
+	return t.show(ctx, j, checkpoint)
+}
+
+// show makes readers see a journal that the log has. It takes no key: the log
+// fixes every byte that is written.
+func (t *turn) show(ctx context.Context, j *journal, checkpoint *attest.Checkpoint) error {
 	// A crash from here on leaves files of both states under the old head.
 	order, files, err := t.finalFiles(ctx, j, checkpoint)
 	if err != nil {
@@ -571,6 +654,11 @@ func (t *turn) append(ctx context.Context, j *journal) (*attest.Checkpoint, erro
 	for _, leaf := range j.Leaves[size-j.Size:] {
 		rest = append(rest, []byte(leaf))
 	}
+	if len(rest) > 0 {
+		if err := j.checkSigned(t.x.in.LogKey.Public()); err != nil {
+			return nil, err
+		}
+	}
 	if err := t.log.Append(ctx, rest); err != nil {
 		return nil, writeFault(err)
 	}
@@ -581,12 +669,17 @@ func (t *turn) append(ctx context.Context, j *journal) (*attest.Checkpoint, erro
 	if checkpoint.Size != j.end() {
 		return nil, fault.New(fault.Internal, "the checkpoint has %d leaves after a publication that ends with leaf %d", checkpoint.Size, j.end()-1)
 	}
-	for i, leaf := range j.Leaves { // also those that were there before
-		if _, err := proveIs(ctx, t.x.src, checkpoint, j.Size+int64(i), []byte(leaf)); err != nil {
-			return nil, err
+	return checkpoint, t.x.proveLeaves(ctx, j, checkpoint)
+}
+
+// proveLeaves wants the leaves of a journal to be those that the log has.
+func (x *Index) proveLeaves(ctx context.Context, j *journal, checkpoint *attest.Checkpoint) error {
+	for i, leaf := range j.Leaves {
+		if _, err := proveIs(ctx, x.src, checkpoint, j.Size+int64(i), []byte(leaf)); err != nil {
+			return err
 		}
 	}
-	return checkpoint, nil
+	return nil
 }
 
 // proveIs returns the proof of a leaf of the log that a source serves. Another

@@ -234,6 +234,9 @@ func (s *State) save(disk durable.FS) error {
 	if err != nil {
 		return err
 	}
+	if err := durable.Sweep(disk, filepath.Dir(s.path)); err != nil { // of a save that was killed
+		return stateFault(err)
+	}
 	if err := durable.WriteFile(disk, s.path, data); err != nil {
 		return stateFault(err)
 	}

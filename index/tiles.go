@@ -33,9 +33,10 @@ const (
 
 	// maxBundle is the most bytes of an entry bundle: a leaf has at most 8 KiB.
 	maxBundle = tileWidth * (2 + 8<<10)
-	// maxTiles is how many tiles a tree of any size that is read here keeps,
-	// of 8 KiB: the path to the root from a leaf and from the right edge, twice.
-	maxTiles = 32
+	// maxTiles is how many tiles a tree of any size that is read here keeps, of
+	// 24 KiB with the hashes above theirs: those of 60,000 leaves and the paths
+	// to the root.
+	maxTiles = 256
 )
 
 // tilePath returns where a tile is. Package tlog puts the height into the path,
@@ -48,30 +49,26 @@ func tilePath(t tlog.Tile) string {
 	return tileDir + path
 }
 
-// parseTilePath is the inverse of tilePath. Each tile has one path.
-func parseTilePath(path string) (tlog.Tile, bool) {
-	rest, ok := strings.CutPrefix(path, tileDir)
-	if entries, is := strings.CutPrefix(path, entriesDir); is {
-		rest = "data/" + entries
-	} else if strings.HasPrefix(rest, "data/") {
-		return tlog.Tile{}, false
-	}
-	t, err := tlog.ParseTilePath("tile/8/" + rest)
-	return t, ok && err == nil && t.L <= 63/tileHeight && t.N >= 0
-}
-
 // logReader reads a tree of a log through a source. It is for one goroutine.
 type logReader struct {
 	ctx    context.Context
 	src    Source
 	tree   tlog.Tree
-	hashes tlog.HashReader
-	kept   map[tlog.Tile][]byte // verified
+	hashes tlog.HashReader             // of verified tiles
+	kept   map[tlog.Tile][]byte        // verified
+	inner  map[tilePlace][][]tlog.Hash // of the tiles in kept, by height above their lowest row
+}
+
+// tilePlace is where a tile is, whatever its width.
+type tilePlace struct {
+	level int
+	n     int64
 }
 
 // newLogReader returns a reader of the tree with a root, which was verified.
 func newLogReader(ctx context.Context, src Source, size int64, root tlog.Hash) *logReader {
-	r := &logReader{ctx: ctx, src: src, tree: tlog.Tree{N: size, Hash: root}, kept: map[tlog.Tile][]byte{}}
+	r := &logReader{ctx: ctx, src: src, tree: tlog.Tree{N: size, Hash: root},
+		kept: map[tlog.Tile][]byte{}, inner: map[tilePlace][][]tlog.Hash{}}
 	r.hashes = tlog.TileHashReader(r.tree, r)
 	return r
 }
@@ -102,18 +99,70 @@ func (r *logReader) ReadTiles(tiles []tlog.Tile) ([][]byte, error) {
 // while there is room.
 func (r *logReader) SaveTiles(tiles []tlog.Tile, data [][]byte) {
 	for i, t := range tiles {
-		r.kept[t] = data[i]
+		if r.kept[t] == nil {
+			r.kept[t], r.inner[tilePlace{t.L, t.N}] = data[i], rows(data[i])
+		}
 	}
 	for t := range r.kept { // of what is read again all but the leaves' own tiles
 		if len(r.kept) > maxTiles && t.L == 0 && t.W == tileWidth {
-			delete(r.kept, t)
+			r.forget(t)
 		}
 	}
 	for t := range r.kept {
 		if len(r.kept) > maxTiles {
-			delete(r.kept, t)
+			r.forget(t)
 		}
 	}
+}
+
+func (r *logReader) forget(t tlog.Tile) {
+	delete(r.kept, t)
+	delete(r.inner, tilePlace{t.L, t.N})
+}
+
+// rows returns the hashes of a tile and those that they make above it.
+func rows(tile []byte) [][]tlog.Hash {
+	row := make([]tlog.Hash, len(tile)/tlog.HashSize)
+	for i := range row {
+		row[i] = tlog.Hash(tile[i*tlog.HashSize:])
+	}
+	out := [][]tlog.Hash{row}
+	for len(out) < tileHeight {
+		above := make([]tlog.Hash, len(row)/2)
+		for i := range above {
+			above[i] = tlog.NodeHash(row[2*i], row[2*i+1])
+		}
+		out, row = append(out, above), above
+	}
+	return out
+}
+
+// ReadHashes implements [tlog.HashReader] with what is known of verified tiles,
+// which package tlog would hash anew up to the root each time.
+func (r *logReader) ReadHashes(indexes []int64) ([]tlog.Hash, error) {
+	out := make([]tlog.Hash, len(indexes))
+	for i, at := range indexes {
+		h := r.known(at)
+		if h == nil {
+			return r.hashes.ReadHashes(indexes)
+		}
+		out[i] = *h
+	}
+	return out, nil
+}
+
+// known returns the hash at a stored index, nil if its tile is not kept.
+func (r *logReader) known(index int64) *tlog.Hash {
+	level, n := tlog.SplitStoredHashIndex(index)
+	height := level % tileHeight
+	rows := r.inner[tilePlace{level / tileHeight, n << height >> tileHeight}]
+	if rows == nil {
+		return nil
+	}
+	if at := n & (tileWidth>>height - 1); at < int64(len(rows[height])) {
+		return &rows[height][at]
+	}
+	return nil
 }
 
 // get reads a tile or bundle. Where a partial one is gone the full one is there
@@ -155,7 +204,7 @@ func proveLeaf(ctx context.Context, src Source, size int64, root tlog.Hash, seq 
 		return nil, fault.New(fault.Semantic, "leaf %d is not in a log of size %d", seq, size)
 	}
 	r := newLogReader(ctx, src, size, root)
-	proof, err := tlog.ProveRecord(size, seq, r.hashes)
+	proof, err := tlog.ProveRecord(size, seq, r)
 	return proof, r.explain(err)
 }
 
@@ -191,7 +240,7 @@ func extends(ctx context.Context, src Source, old, new *attest.Checkpoint) error
 		return withNotes(fork, old, new)
 	}
 	r := newLogReader(ctx, src, new.Size, new.Root)
-	proof, err := tlog.ProveTree(new.Size, old.Size, r.hashes)
+	proof, err := tlog.ProveTree(new.Size, old.Size, r)
 	if err != nil {
 		return r.explain(err)
 	}
@@ -242,7 +291,7 @@ func (r *logReader) bundle(n int64) ([][]byte, error) {
 	for i := range at {
 		at[i] = tlog.StoredHashIndex(0, n<<tileHeight+int64(i))
 	}
-	want, err := r.hashes.ReadHashes(at)
+	want, err := r.ReadHashes(at)
 	if err != nil {
 		return nil, r.explain(err)
 	}

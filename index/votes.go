@@ -15,7 +15,8 @@ import (
 // bundle has only up to the release.
 type gathered struct {
 	*attest.Bundle
-	chains []planChain // of a logged release, as its builds
+	release *attest.Release
+	chains  []planChain // of a logged release, as its builds
 }
 
 // planChain is a plan's chain as of a state of the index.
@@ -27,37 +28,37 @@ type planChain struct {
 }
 
 // gather reads a release and its evidence.
-func (r *Reader) gather(ctx context.Context, e *Entry) (*gathered, *attest.Release, error) {
+func (r *Reader) gather(ctx context.Context, e *Entry) (*gathered, error) {
 	if e.Release == "" {
-		return nil, nil, fault.New(fault.QuorumPending, "%s@%s has no release, so nobody has voted for it", e.Name, e.Version).
+		return nil, fault.New(fault.QuorumPending, "%s@%s has no release, so nobody has voted for it", e.Name, e.Version).
 			WithHint("verify the entry alone with --entry-only")
 	}
 	raw, envelope, err := r.statement(ctx, e.Release)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	release, err := r.readRelease(envelope)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if err := e.checkRelease(e.Release, &release); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if err := r.checkPlace(e, &release); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	g := &gathered{Bundle: &attest.Bundle{Release: raw}}
+	g := &gathered{Bundle: &attest.Bundle{Release: raw}, release: &release}
 	for i := range release.Builds {
 		if err := r.gatherBuild(ctx, g, e.Release, &release, &release.Builds[i]); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 	}
 	if release.Lock != "" {
 		if g.Lock, err = r.Object(ctx, release.Lock, document.Lock.MaxBytes); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 	}
-	return g, &release, nil
+	return g, nil
 }
 
 // checkPlace wants the line of a logged release to say where in the log it is:
@@ -80,7 +81,7 @@ func (r *Reader) readRelease(envelope *attest.Envelope) (attest.Release, error) 
 }
 
 func (r *Reader) gatherBuild(ctx context.Context, g *gathered, d store.Digest, release *attest.Release, build *attest.ReleaseBuild) error {
-	plan, err := r.Object(ctx, build.Plan, document.Plan.MaxBytes)
+	plan, err := r.ofPlan(build.Plan, build.Plan, func() ([]byte, error) { return r.Object(ctx, build.Plan, document.Plan.MaxBytes) })
 	if err != nil {
 		return err
 	}
@@ -94,7 +95,7 @@ func (r *Reader) gatherBuild(ctx context.Context, g *gathered, d store.Digest, r
 		g.chains = append(g.chains, *c)
 		statements = c.statements(0, c.release+1, statements)
 	}
-	if ev.Statements, err = r.statements(ctx, statements); err != nil {
+	if ev.Statements, err = r.statements(ctx, build.Plan, statements); err != nil {
 		return err
 	}
 	g.Builds = append(g.Builds, ev)
@@ -113,10 +114,14 @@ func (r *Reader) gatherBuild(ctx context.Context, g *gathered, d store.Digest, r
 
 const maxManifest = 4 << 20
 
-func (r *Reader) statements(ctx context.Context, all []store.Digest) ([][]byte, error) {
+// statements returns those about a plan.
+func (r *Reader) statements(ctx context.Context, plan store.Digest, all []store.Digest) ([][]byte, error) {
 	var out [][]byte
 	for _, d := range all {
-		raw, _, err := r.statement(ctx, d)
+		raw, err := r.ofPlan(plan, d, func() ([]byte, error) {
+			raw, _, err := r.statement(ctx, d)
+			return raw, err
+		})
 		if err != nil {
 			return nil, err
 		}
@@ -125,12 +130,42 @@ func (r *Reader) statements(ctx context.Context, all []store.Digest) ([][]byte, 
 	return out, nil
 }
 
-// plan is the chain of a plan, read once for all releases of it.
+// plan is the chain of a plan, and what was read about it, once for all releases
+// of it.
 type plan struct {
 	mu     sync.Mutex
 	at     *snapshot // the state that it was read in; nil before
 	leaves []pastLeaf
 	raw    []byte
+	files  map[store.Digest][]byte // the plan and its statements; under logged.mu
+}
+
+// maxPlanBytes is how much is kept of the plans of a log.
+const maxPlanBytes = 16 << 20
+
+// ofPlan returns a file about a plan of a logged index that was read before, and
+// what read returns otherwise.
+func (r *Reader) ofPlan(plan, d store.Digest, read func() ([]byte, error)) ([]byte, error) {
+	if r.log == nil {
+		return read()
+	}
+	p := r.log.plan(plan)
+	r.log.mu.Lock()
+	data := p.files[d]
+	r.log.mu.Unlock()
+	if data != nil {
+		return data, nil
+	}
+	data, err := read()
+	if err != nil {
+		return nil, err
+	}
+	r.log.mu.Lock()
+	defer r.log.mu.Unlock()
+	if r.log.planBytes += len(data); r.log.planBytes <= maxPlanBytes {
+		set(&p.files, d, data)
+	}
+	return data, nil
 }
 
 func (l *logged) plan(d store.Digest) *plan {
@@ -226,7 +261,7 @@ func (r *Reader) laterVotes(ctx context.Context, release *attest.Release, g *gat
 		if len(later) == 0 {
 			continue
 		}
-		more, err := r.statements(ctx, later)
+		more, err := r.statements(ctx, store.DigestOf(g.Builds[i].Plan), later)
 		if err != nil {
 			return err
 		}

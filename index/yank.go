@@ -164,15 +164,23 @@ func (x *Index) yanked(name, version string) (attest.Yanked, error) {
 	return state, nil
 }
 
-// unloggedYanks finds the statements of a version among all of them.
+// unloggedYanks applies the statements of a version that are there, each behind
+// the one that it names.
 func (x *Index) unloggedYanks(name, version string) (attest.Yanked, error) {
+	_, state, err := x.yankStatements(name, version)
+	return state, err
+}
+
+// yankStatements finds the statements of a version among all of them, in the
+// order in which they follow each other, and what they come to.
+func (x *Index) yankStatements(name, version string) ([]*attest.Envelope, attest.Yanked, error) {
 	var state attest.Yanked
 	held, err := fs.ReadDir(x.fsys, statementDir)
 	if err != nil {
-		return state, nil // none
+		return nil, state, nil // none
 	}
 	next := map[store.Digest]attest.Yank{} // by what they follow
-	by := map[store.Digest]store.Digest{}
+	by := map[store.Digest]*attest.Envelope{}
 	for _, f := range held {
 		hex, ok := strings.CutSuffix(f.Name(), attest.EnvelopeSuffix)
 		d, err := store.ParseDigest("sha256:" + hex)
@@ -181,22 +189,84 @@ func (x *Index) unloggedYanks(name, version string) (attest.Yanked, error) {
 		}
 		envelope, err := x.statement(d)
 		if err != nil {
-			return state, err
+			return nil, state, err
 		}
 		if y, err := attest.ReadYank(envelope); err == nil && y.Name == name && names.CompareVersions(y.Version, version) == 0 {
-			next[y.After], by[y.After] = y, d
+			next[y.After], by[y.After] = y, envelope
 		}
 	}
+	var all []*attest.Envelope
 	for range len(next) {
 		y, found := next[state.Head]
 		if !found {
 			break
 		}
-		if state, err = state.Apply(y, by[state.Head]); err != nil {
-			return state, err
+		envelope := by[state.Head]
+		if state, err = state.Apply(y, envelope.Digest()); err != nil {
+			return nil, state, err
+		}
+		all = append(all, envelope)
+	}
+	return all, state, nil
+}
+
+// logYanks enters the yank statements from before an index had a log: readers
+// of a logged one take the flags of a line from nothing else.
+func (p *publication) logYanks(ctx context.Context) error {
+	all, err := packages(p.t.x.fsys)
+	if err != nil {
+		return writeFault(err)
+	}
+	for _, name := range slices.Sorted(slices.Values(all)) {
+		lines, err := p.t.x.readLines(name)
+		if err != nil {
+			return err
+		}
+		for _, e := range lines.entries {
+			if err := p.logYanksOf(ctx, e); err != nil {
+				return err
+			}
 		}
 	}
-	return state, nil
+	return nil
+}
+
+func (p *publication) logYanksOf(ctx context.Context, e *Entry) error {
+	if !e.Yanked && len(e.Advisories) == 0 {
+		return nil
+	}
+	all, state, err := p.t.x.yankStatements(e.Name, e.Version)
+	if err != nil {
+		return err
+	}
+	if e.Yanked != state.Yanked || !slices.Equal(e.Advisories, state.Advisories) {
+		return fault.New(fault.Unyanked, "%s@%s says yanked %t, advisories %v; its statements come to %s, and a log has nothing else to say it by",
+			e.Name, e.Version, e.Yanked, e.Advisories, state).WithHint("run: rebuild index fsck")
+	}
+	for _, envelope := range all {
+		if err := p.checkOldYank(e, envelope); err != nil {
+			return err
+		}
+		if _, err := p.log(ctx, attest.Event{Chain: packageChain + e.Name, Type: attest.EventYank, Object: envelope.Digest(), By: p.keyID()}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkOldYank judges a statement as readers will, at the leaf that it gets now.
+func (p *publication) checkOldYank(e *Entry, envelope *attest.Envelope) error {
+	owners, err := p.t.x.ownersOf(e)
+	if err != nil {
+		return err
+	}
+	if p.t.x.in.Policy == nil {
+		_, err := attest.ReadOwnedYank(envelope, owners, e.Cksum)
+		return err
+	}
+	seq := p.next()
+	_, err = attest.OpenYank(p.t.x.in.Policy, envelope, attest.YankTerms{Owners: owners, Cksum: e.Cksum, Time: p.at, Seq: &seq})
+	return err
 }
 
 // AddPolicy logs the step from the writer's policy to its next version, which

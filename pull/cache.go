@@ -3,6 +3,7 @@ package pull
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"io"
 	"io/fs"
@@ -12,7 +13,9 @@ import (
 	"time"
 
 	"rebuild/index"
+	"rebuild/internal/durable"
 	"rebuild/internal/fault"
+	"rebuild/internal/pack"
 	"rebuild/store"
 )
 
@@ -31,13 +34,15 @@ const maxTries = 20
 
 // Cache is a source that asks another for no file twice. What is fixed by its
 // name, plans, statements, manifests, it remembers in memory for as long as it
-// lives. Archives are kept in a folder by digest, with what was received of one
-// that was cut; every byte from there is hashed again.
+// lives. Archives are kept in a folder until they are laid out: small ones in
+// packs, larger ones by digest, with what was received of one that was cut.
+// Every byte from there is hashed again.
 //
 // Its methods may be called from several goroutines.
 type Cache struct {
-	src index.Source
-	dir string
+	src   index.Source
+	dir   string
+	small *pack.Packs
 
 	mu         sync.Mutex
 	calls      map[string]*call // of files that are or were asked for
@@ -55,7 +60,7 @@ type call struct {
 // NewCache puts a cache before a source. dir is made when it is needed.
 func NewCache(src index.Source, dir string) *Cache {
 	sweepParts(dir)
-	return &Cache{src: src, dir: dir, calls: map[string]*call{}, archives: map[string]bool{}}
+	return &Cache{src: src, dir: dir, small: pack.In(dir), calls: map[string]*call{}, archives: map[string]bool{}}
 }
 
 // String names the source.
@@ -118,9 +123,47 @@ func (c *Cache) keep(d store.Digest) {
 // file returns where the archive with a digest is once it was read.
 func (c *Cache) file(d store.Digest) string { return filepath.Join(c.dir, d.Hex()) }
 
-// drop removes an archive that is no longer needed.
-func (c *Cache) drop(d store.Digest) {
-	os.Remove(c.file(d)) // one that stays is only in the way of nobody
+// Put keeps an archive that was got elsewhere, so that it is asked for no more;
+// other bytes than the digest's are passed over.
+func (c *Cache) Put(d store.Digest, data []byte) error {
+	if store.DigestOf(data) != d {
+		return nil
+	}
+	if len(data) <= smallArchive {
+		if err := c.small.Put(smallKey(d), data); err != nil {
+			return fault.New(fault.Internal, "keeping archives: %w", err)
+		}
+		return nil
+	}
+	return keepFile(c.file(d), data)
+}
+
+// smallArchive is the most bytes of an archive that has no file of its own in
+// the folder: fetching it again costs little more than asking for it.
+const smallArchive = 256 << 10
+
+func smallKey(d store.Digest) pack.Key { return sha256.Sum256([]byte(d)) }
+
+// packed returns a small archive that was read, nil if it is none or damaged.
+func (c *Cache) packed(d store.Digest) []byte {
+	if data := c.small.Get(smallKey(d)); data != nil && store.DigestOf(data) == d {
+		return data
+	}
+	return nil
+}
+
+// drop removes archives that are no longer needed. One that stays is only in the
+// way of nobody.
+func (c *Cache) drop(all []store.Digest) {
+	var keys []pack.Key
+	for _, d := range all {
+		if key := smallKey(d); c.small.Has(key) {
+			keys = append(keys, key)
+		} else {
+			os.Remove(c.file(d))
+		}
+	}
+	_ = c.small.Clear(keys)
 }
 
 // archive returns an archive from the folder, or fetches it into it. A file
@@ -128,34 +171,39 @@ func (c *Cache) drop(d store.Digest) {
 // synced, as after a power cut it is hashed again; what is laid out is synced.
 func (c *Cache) archive(ctx context.Context, path string, limit int64) ([]byte, error) {
 	d := index.PathDigest(path)
+	if data := c.packed(d); data != nil {
+		return data, nil
+	}
 	have, err := readFile(c.file(d), limit)
 	if err == nil && store.DigestOf(have) == d {
 		return have, nil
-	}
-	if err := os.MkdirAll(c.dir, 0o755); err != nil {
-		return nil, fault.New(fault.Internal, "keeping archives: %w", err)
 	}
 	data, err := c.fetch(ctx, path, limit, have)
 	if err != nil {
 		return nil, err
 	}
 	if got := store.DigestOf(data); got != d {
-		os.Remove(c.file(d))
+		if len(have) > 0 || len(data) > smallArchive {
+			os.Remove(c.file(d))
+		}
 		return nil, fault.New(fault.CksumMismatch, "object %s of the index has content %s", d, got)
+	}
+	if len(data) <= smallArchive && len(have) == 0 {
+		_ = c.small.Put(smallKey(d), data) // what is not kept is fetched again
 	}
 	return data, nil
 }
 
-// fetch returns a file and leaves it, or what was received of it, in the
-// folder. have is what is there already.
+// fetch returns a file. It leaves a large one, and what was received of one that
+// was cut, in the folder; have is what is there already.
 func (c *Cache) fetch(ctx context.Context, path string, limit int64, have []byte) ([]byte, error) {
 	file := c.file(index.PathDigest(path))
 	if r, ok := c.src.(Resumer); ok {
 		return resume(ctx, r, path, limit, have, file)
 	}
 	data, err := c.src.Get(ctx, path, limit, false)
-	if err != nil {
-		return nil, err
+	if err != nil || len(data) <= smallArchive {
+		return data, err
 	}
 	return data, keepFile(file, data)
 }
@@ -163,6 +211,10 @@ func (c *Cache) fetch(ctx context.Context, path string, limit int64, have []byte
 // keepFile replaces a file as a whole: what has its name once never changes, as
 // another pull may have given it a second one in its output.
 func keepFile(file string, data []byte) error {
+	// What a client remembers has folders in common with it, and is to stay.
+	if err := durable.MkdirAll(durable.OS{}, filepath.Dir(file)); err != nil {
+		return fault.New(fault.Internal, "keeping archives: %w", err)
+	}
 	name := filepath.Join(filepath.Dir(file), partPrefix+rand.Text())
 	out, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
@@ -213,7 +265,7 @@ func resume(ctx context.Context, r Resumer, path string, limit int64, have []byt
 	for try := 0; ; try++ {
 		before := len(have)
 		data, err := receive(ctx, r, path, limit, have)
-		if len(data) > 0 {
+		if len(data) > 0 && (err != nil || began || len(data) > smallArchive) {
 			if err := keepFile(file, data); err != nil {
 				return nil, err
 			}

@@ -62,7 +62,14 @@ func TestPullIntoWhatSomebodyElsePrepared(t *testing.T) {
 // it is laid out, and whatever other pulls write there later.
 func TestPullSharesNoBytesWithTheCache(t *testing.T) {
 	s := newShelf(t)
-	s.publish("libc@1.0.0")
+	s.publish("small@1.0.0")
+	s.publishLarge("large@1.0.0")
+	for _, name := range []string{"small", "large"} {
+		t.Run(name, func(t *testing.T) { sharesNoBytes(t, s, name) })
+	}
+}
+
+func sharesNoBytes(t *testing.T, s *shelf, what string) {
 	for name, swap := range map[string]func(file string) error{
 		"another content":  func(file string) error { return os.WriteFile(file, []byte("evil"), 0o644) },
 		"cut":              func(file string) error { return os.Truncate(file, 100) },
@@ -87,7 +94,7 @@ func TestPullSharesNoBytesWithTheCache(t *testing.T) {
 						must(t, swap(filepath.Join(folder, held[0].Name())))
 					}
 				}
-				r, err := pull.Pull(t.Context(), o, "libc", "")
+				r, err := pull.Pull(t.Context(), o, what, "")
 				if err != nil { // refused is as good, unless it is laid out
 					if _, there := os.Lstat(o.Output); there == nil {
 						t.Errorf("%v, and there is an output", err)
@@ -120,7 +127,7 @@ type cutSource struct {
 
 func (c cutSource) Get(ctx context.Context, path string, limit int64, fresh bool) ([]byte, error) {
 	data, err := c.Source.Get(ctx, path, limit, fresh)
-	if strings.HasPrefix(path, "objects/") && len(data) > 10_000 {
+	if strings.HasPrefix(path, "objects/") && len(data) > 8_000 {
 		data = append(data[:min(c.cut, len(data)):min(c.cut, len(data))], "evil"...)
 	}
 	return data, err
@@ -130,7 +137,14 @@ func (c cutSource) Get(ctx context.Context, path string, limit int64, fresh bool
 // honest one succeed, and their outputs stay as they are.
 func TestPullsBesideALyingOne(t *testing.T) {
 	s := newShelf(t)
-	s.publish("libc@1.0.0")
+	s.publish("small@1.0.0")
+	s.publishLarge("large@1.0.0")
+	for _, name := range []string{"small", "large"} {
+		t.Run(name, func(t *testing.T) { besideALyingOne(t, s, name) })
+	}
+}
+
+func besideALyingOne(t *testing.T, s *shelf, what string) {
 	folder := filepath.Join(t.TempDir(), "pulls")
 	var wait sync.WaitGroup
 	outputs := make(chan string, 100)
@@ -145,7 +159,7 @@ func TestPullsBesideALyingOne(t *testing.T) {
 		wait.Add(1)
 		go func() {
 			defer wait.Done()
-			r, err := pull.Pull(context.Background(), o, "libc", "")
+			r, err := pull.Pull(context.Background(), o, what, "")
 			if i%3 == 2 {
 				return // fails, or finds the archive in the cache
 			}

@@ -49,10 +49,10 @@ type Mirrored struct {
 // The names in a mirror that are not of an index. Those with a dot are never
 // served.
 const (
-	mirrorStage = ".mirror"
+	mirrorStage = index.MirrorStage
 	mirrorLock  = "lock"
-	mirrorReady = ".show"   // in the stage, once all of it may be shown
-	stagedFile  = ".staged" // of an index that is published in
+	mirrorReady = index.MirrorReady // in the stage, once all of it may be shown
+	stagedFile  = ".staged"         // of an index that is published in
 	stateDir    = ".state"
 )
 
@@ -182,15 +182,16 @@ func (m *mirror) admit() error {
 			other = name
 		}
 	}
-	if !known && other != "" && m.foreign(other) {
+	if !known && other != "" && m.foreign() {
 		return fault.New(fault.Usage, "%s holds %s and no %s", m.o.To, other, index.ConfigFile).WithHint("name an empty folder with --to")
 	}
 	return nil
 }
 
-// foreign says whether a folder's file is none that a killed first run of
-// Mirror leaves: it shows objects, statements and lines before config.json.
-func (m *mirror) foreign(name string) bool {
+// foreign says whether files in a folder without config.json are none that a
+// killed first run of Mirror leaves: it shows objects, statements and lines
+// before, and its stage is there.
+func (m *mirror) foreign() bool {
 	_, err := os.Lstat(filepath.Join(m.o.To, mirrorStage))
 	return err != nil
 }
@@ -346,7 +347,7 @@ func (c *copying) copy(ctx context.Context, name string, asked bool) error {
 			err = c.definitions(ctx, e, release)
 		}
 		if err != nil {
-			return fault.New(codeOf(err), "%s@%s: %w", e.Name, e.Version, err).WithHint("%s", hintOf(err))
+			return about(e.Name+"@"+e.Version, err)
 		}
 		c.add(needs)
 	}

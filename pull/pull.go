@@ -136,9 +136,18 @@ type want struct {
 	in      *names.Range
 	pin     store.Digest // "": none
 	by      string       // NAME@VERSION of who needs it; "": the caller
+	chain   []string     // names from the one that the caller named to by
 	locked  *Pin
-	depth   int
 }
+
+// through words the chain of those who need it, for errors.
+func (w *want) through() string {
+	above := w.chain[:max(0, len(w.chain)-1)]
+	return strings.Join(append(slices.Clone(above), w.by), " > ")
+}
+
+// whole is the chain with what is wanted at its end.
+func (w *want) whole() []string { return append(slices.Clone(w.chain), w.name) }
 
 // got is a package that was verified.
 type got struct {
@@ -233,9 +242,8 @@ func (p *puller) start(ctx context.Context, cancel context.CancelCauseFunc, w wa
 // meet gets what is wanted, holds it against the pin, and starts on what it
 // needs.
 func (p *puller) meet(ctx context.Context, cancel context.CancelCauseFunc, w want) error {
-	if w.depth >= resolve.MaxDepth {
-		return fault.New(fault.Depth, "more than %d packages need each other in a chain, down to %s, which %s needs", resolve.MaxDepth, w.name, w.by).
-			WithHint("choose a version that needs less")
+	if len(w.chain) >= resolve.MaxDepth {
+		return resolve.TooDeep(w.whole())
 	}
 	e, err := p.find(ctx, w)
 	if err != nil {
@@ -253,7 +261,7 @@ func (p *puller) meet(ctx context.Context, cancel context.CancelCauseFunc, w wan
 		}
 		t.got = g
 		close(t.done)
-		if err := p.follow(ctx, cancel, g, w.depth+1); err != nil {
+		if err := p.follow(ctx, cancel, g, w.chain); err != nil {
 			return err
 		}
 	}
@@ -294,7 +302,8 @@ func (p *puller) find(ctx context.Context, w want) (*index.Entry, error) {
 	}
 	e, err := p.lookup(ctx, w)
 	if fault.CodeOf(err) == fault.IndexNoMatch && w.by != "" {
-		return nil, fault.New(fault.DepMissing, "package %s, which %s needs, is not in the index: %w", w.reference(), w.by, err).With("package", w.name).
+		return nil, fault.New(fault.DepMissing, "package %s, which %s needs, is not in the index: %w", w.reference(), w.through(), err).
+			With("package", w.name).With("chain", w.whole()).
 			WithHint("ask who runs the index for %s", w.name)
 	}
 	if err != nil {
@@ -369,7 +378,7 @@ func (p *puller) verify(ctx context.Context, e *index.Entry) (*got, error) {
 	p.o.Cache.keep(store.Digest("sha256:" + e.Cksum))
 	v, err := p.o.Index.VerifyEntry(ctx, e)
 	if err != nil {
-		return nil, fault.New(codeOf(err), "%s@%s: %w", e.Name, e.Version, err).WithHint("%s", hintOf(err))
+		return nil, about(e.Name+"@"+e.Version, err)
 	}
 	p.tell(e, Verified)
 	return &got{e, v.Release().Release(), v.Document().Depends}, nil
@@ -383,12 +392,17 @@ func codeOf(err error) fault.Code {
 	return fault.CodeOf(err)
 }
 
-func hintOf(err error) string {
-	var f *fault.Error
-	if errors.As(err, &f) {
-		return f.Hint
+// about says what an error is about, and keeps its code, hint and details.
+func about(what string, err error) error {
+	out := fault.New(codeOf(err), "%s: %w", what, err)
+	if strings.HasPrefix(err.Error(), what) {
+		out.Message = err.Error() // it says so itself
 	}
-	return ""
+	var from *fault.Error
+	if errors.As(err, &from) {
+		out.Hint, out.Details = from.Hint, from.Details
+	}
+	return out
 }
 
 func (p *puller) tell(e *index.Entry, state string) {
@@ -401,7 +415,7 @@ func (p *puller) tell(e *index.Entry, state string) {
 func (w *want) holds(g *got) error {
 	if w.pin != "" && g.release.Snapshot != w.pin {
 		return fault.New(fault.PinMismatch, "pinned snapshot mismatch for %s: dependent %s pinned %s, registry has %s",
-			w.name, w.by, w.pin, g.release.Snapshot).With("package", w.name).With("dependent", w.by).
+			w.name, w.by, w.pin, g.release.Snapshot).With("package", w.name).With("dependent", w.by).With("chain", w.whole()).
 			WithHint("ask the owners of %s to release it again, against the %s that is published", w.by, g.id())
 	}
 	if l := w.locked; l != nil && l.Cksum != g.entry.Cksum {
@@ -415,8 +429,10 @@ func (w *want) holds(g *got) error {
 	return nil
 }
 
-// follow starts on what a verified package needs.
-func (p *puller) follow(ctx context.Context, cancel context.CancelCauseFunc, g *got, depth int) error {
+// follow starts on what a verified package needs, which the packages above it
+// need through it.
+func (p *puller) follow(ctx context.Context, cancel context.CancelCauseFunc, g *got, above []string) error {
+	chain := append(slices.Clone(above), g.entry.Name)
 	pins := map[string]attest.Dependency{}
 	for _, d := range g.release.Depends {
 		pins[d.Name] = d
@@ -429,7 +445,7 @@ func (p *puller) follow(ctx context.Context, cancel context.CancelCauseFunc, g *
 	}
 	slices.Sort(needed)
 	for _, name := range needed {
-		w := want{name: name, by: g.id(), depth: depth}
+		w := want{name: name, by: g.id(), chain: chain}
 		if err := p.choose(&w, g, pins); err != nil {
 			return err
 		}
@@ -471,8 +487,8 @@ func (p *puller) choose(w *want, g *got, pins map[string]attest.Dependency) erro
 func (p *puller) chooseLocked(w *want, in *names.Range, pin attest.Dependency) error {
 	l := p.locked[w.name]
 	if l == nil || in != nil && !in.Has(l.Version) {
-		return fault.New(fault.DepMissing, "package %s, which %s needs, is not in rebuild.lock in a version that would do", w.name, w.by).
-			With("package", w.name).WithHint("run rebuild lock and review the change")
+		return fault.New(fault.DepMissing, "package %s, which %s needs, is not in rebuild.lock in a version that would do", w.name, w.through()).
+			With("package", w.name).With("chain", w.whole()).WithHint("run rebuild lock and review the change")
 	}
 	w.version, w.pin, w.locked = l.Version, l.Snapshot, l
 	if names.CompareVersions(pin.Version, l.Version) == 0 {

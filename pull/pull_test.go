@@ -117,6 +117,17 @@ func (s *shelf) publish(reference string, needs ...string) attest.Dependency {
 	return s.release(name, version, depends)
 }
 
+// publishLarge publishes a package whose archive has a file of its own in the
+// cache.
+func (s *shelf) publishLarge(reference string) {
+	s.Helper()
+	files, stages := s.w.HelloFiles, s.w.Stages
+	defer func() { s.w.HelloFiles, s.w.Stages = files, stages }()
+	s.w.HelloFiles = append(slices.Clone(files), store.File{Path: "share/large", Mode: 0o644, Data: []byte(strings.Repeat("0123456789abcdef", 20_000))})
+	s.w.Stages = []attest.StageResult{stages[0], s.w.Stage("hello", s.w.HelloFiles)}
+	s.publish(reference)
+}
+
 func (s *shelf) release(name, version string, depends []string) attest.Dependency {
 	s.Helper()
 	slices.SortFunc(s.w.Depends, func(a, b attest.Dependency) int { return strings.Compare(a.Name, b.Name) })
@@ -602,4 +613,56 @@ func TestPullOfFiveHundredPackages(t *testing.T) {
 		}
 		return true
 	})
+}
+
+// What a pull that failed has of the packages, small and large, the next one
+// does not ask for.
+func TestPullGoesOnAfterAnotherOne(t *testing.T) {
+	s := newShelf(t)
+	s.publish("small@1.0.0")
+	s.publishLarge("large@1.0.0")
+	s.publish("last@1.0.0")
+	s.publish("tool@1.0.0", "large@1.0.0", "last@1.0.0", "small@1.0.0")
+	r, err := index.NewReader(t.Context(), s.local(), index.Reading{})
+	must(t, err)
+	path := map[string]string{}
+	for _, name := range []string{"small", "large", "last", "tool"} {
+		e, err := r.Lookup(t.Context(), name, "1.0.0")
+		must(t, err)
+		path[name] = index.ObjectPath(store.Digest("sha256:" + e.Cksum))
+	}
+	dir := filepath.Join(t.TempDir(), "pulls")
+	web := serve(t, s.dir)
+	missing := true
+	web.lie = func(asked string, w http.ResponseWriter, _ *http.Request) bool {
+		if missing && asked == path["last"] {
+			for { // until the large one is there
+				if _, err := os.Stat(filepath.Join(dir, path["large"][len("objects/sha256/"):])); err == nil || t.Context().Err() != nil {
+					break
+				}
+				time.Sleep(time.Millisecond)
+			}
+			w.WriteHeader(http.StatusNotFound)
+			return true
+		}
+		return false
+	}
+	o := s.options(web)
+	s.through(&o, pull.NewCache(web, dir))
+	_, err = pull.Pull(t.Context(), o, "tool", "")
+	wantCode(t, err, fault.FileMissing)
+	nothing(t, o.Output)
+	missing = false
+	o = s.options(web)
+	s.through(&o, pull.NewCache(web, dir))
+	_, err = pull.Pull(t.Context(), o, "tool", "")
+	must(t, err)
+	for _, name := range []string{"tool", "large"} {
+		if n, asked := web.paths.Load("/" + path[name]); !asked || n.(*atomic.Int64).Load() != 1 {
+			t.Errorf("%s was asked for again", name)
+		}
+	}
+	if held, _ := os.ReadDir(dir); len(held) != 0 {
+		t.Errorf("left over: %v", held)
+	}
 }

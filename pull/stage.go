@@ -28,7 +28,9 @@ func (p *puller) layOut(ctx context.Context, primary *got) (*Result, error) {
 	}
 	defer s.close()
 	r := &Result{Output: p.o.Output, Files: []string{}, Verified: []Verifies{}, Unpinned: slices.Sorted(slices.Values(p.unpinned))}
+	var done []store.Digest
 	for _, g := range all {
+		done = append(done, g.digest())
 		name, err := p.place(ctx, s, g)
 		if err != nil {
 			return nil, err
@@ -39,9 +41,7 @@ func (p *puller) layOut(ctx context.Context, primary *got) (*Result, error) {
 	if err := s.show(); err != nil {
 		return nil, err
 	}
-	for _, g := range all {
-		p.o.Cache.drop(g.digest())
-	}
+	p.o.Cache.drop(done)
 	return r, nil
 }
 
@@ -85,6 +85,9 @@ func (p *puller) place(ctx context.Context, s *stage, g *got) (string, error) {
 // a while ago, and another pull may have put the beginning of a download in its
 // place since: what was placed is hashed.
 func (p *puller) placeArchive(ctx context.Context, s *stage, name string, want store.Digest) error {
+	if data := p.o.Cache.packed(want); data != nil {
+		return s.write(name, data)
+	}
 	if err := s.take(name, p.o.Cache.file(want)); err == nil {
 		if data, err := readFile(filepath.Join(s.dir, name), attest.MaxArchive); err == nil && store.DigestOf(data) == want {
 			return nil
@@ -105,7 +108,7 @@ func (p *puller) placeArchive(ctx context.Context, s *stage, name string, want s
 func (p *puller) archive(ctx context.Context, want store.Digest) ([]byte, error) {
 	data, err := p.o.Cache.archive(ctx, index.ObjectPath(want), attest.MaxArchive)
 	if err != nil {
-		return nil, fault.New(codeOf(err), "%s: %w", want, err).WithHint("%s", hintOf(err))
+		return nil, about(string(want), err)
 	}
 	return data, nil
 }
@@ -127,66 +130,20 @@ func newStage(output string) (*stage, error) {
 		return nil, failed(output, err)
 	}
 	parent := filepath.Dir(output)
-	if err := os.MkdirAll(parent, 0o755); err != nil {
+	if err := durable.MkdirAll(durable.OS{}, parent); err != nil {
 		return nil, failed(output, err)
 	}
 	dir := filepath.Join(parent, "."+filepath.Base(output)+".pull")
-	lock, err := lockStage(output, dir)
-	if err != nil {
-		return nil, err
-	}
-	s := &stage{output: output, dir: dir, lock: lock}
-	if err := s.sweep(); err != nil {
-		lock.Close()
+	lock, err := durable.Claim(dir)
+	switch {
+	case errors.Is(err, durable.ErrClaimed):
+		return nil, fault.New(fault.Usage, "another pull is writing %s", output).WithHint("wait for it to end, or name another folder")
+	case errors.Is(err, durable.ErrInTheWay):
+		return nil, fault.New(fault.Usage, "%s: %w", dir, err).WithHint("remove it, or name another folder")
+	case err != nil:
 		return nil, failed(output, err)
 	}
-	return s, nil
-}
-
-// lockStage makes the stage or takes over one that a killed pull left. All in it
-// is about to be removed, so it must be a folder of this user and no link that
-// somebody else put there; and what was locked must still be what has the name,
-// as a pull that ends gives it another.
-func lockStage(output, dir string) (*os.File, error) {
-	for range 100 {
-		if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
-			return nil, failed(output, err)
-		}
-		lock, err := os.OpenFile(dir, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_DIRECTORY, 0)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return nil, fault.New(fault.Usage, "%s is in the way: %w", dir, err).WithHint("remove it, or name another folder")
-		}
-		if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-			lock.Close()
-			return nil, fault.New(fault.Usage, "another pull is writing %s", output).WithHint("wait for it to end, or name another folder")
-		}
-		held, err := lock.Stat()
-		if err != nil {
-			lock.Close()
-			return nil, failed(output, err)
-		}
-		if owner, ok := held.Sys().(*syscall.Stat_t); !ok || int(owner.Uid) != os.Geteuid() {
-			lock.Close()
-			return nil, fault.New(fault.Usage, "%s is in the way, and somebody else's", dir).WithHint("name a folder in a place of your own")
-		}
-		if named, err := os.Lstat(dir); err == nil && os.SameFile(named, held) {
-			return lock, nil
-		}
-		lock.Close()
-	}
-	return nil, fault.New(fault.Usage, "other pulls are writing %s", output).WithHint("wait for them to end, or name another folder")
-}
-
-// sweep removes what a killed pull left in the stage.
-func (s *stage) sweep() error {
-	held, err := os.ReadDir(s.dir)
-	for _, e := range held {
-		err = errors.Join(err, os.RemoveAll(filepath.Join(s.dir, e.Name())))
-	}
-	return err
+	return &stage{output: output, dir: dir, lock: lock}, nil
 }
 
 // close removes the stage, unless it became the output.

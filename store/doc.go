@@ -22,7 +22,8 @@
 //
 //	lock   flock(2): shared while blobs are renamed into place, exclusive
 //	       while index.json is rewritten or GC deletes
-//	tmp/   files being written; what a killed writer left is removed by GC
+//	tmp/   files being written; what a killed writer left is removed by GC or
+//	       [Store.Sweep]
 //
 // # Trees: rebuild.tree.v1
 //

@@ -12,8 +12,14 @@ import (
 // goroutines, which have ended when it returns. Memory does not depend on the
 // size of the files.
 func digestFiles(entries []Entry, open []opener) error {
-	h := &hashers{work: make(chan hashJob, 32), failed: make(chan struct{})}
-	for range runtime.GOMAXPROCS(0) {
+	files, largest := 0, int64(0)
+	for i := range entries {
+		if entries[i].Type == Regular && entries[i].Content == "" {
+			files, largest = files+1, max(largest, entries[i].Size)
+		}
+	}
+	h := &hashers{buffer: int(min(chunkSize-1, largest)) + 1, work: make(chan hashJob, 32), failed: make(chan struct{})}
+	for range min(runtime.GOMAXPROCS(0), files) {
 		h.wg.Go(h.run)
 	}
 	err := h.feed(entries, open)
@@ -31,6 +37,7 @@ type hashJob struct {
 }
 
 type hashers struct {
+	buffer int // bytes for each of them
 	work   chan hashJob
 	wg     sync.WaitGroup
 	once   sync.Once
@@ -58,7 +65,7 @@ func (h *hashers) feed(entries []Entry, open []opener) error {
 }
 
 func (h *hashers) run() {
-	buf := make([]byte, chunkSize)
+	buf := make([]byte, h.buffer)
 	for j := range h.work {
 		if err := j.hash(buf); err != nil {
 			h.once.Do(func() { h.err = err; close(h.failed) })

@@ -46,6 +46,10 @@ const layoutVersion = "1.0.0"
 // mistyped path does not fill someone's home directory.
 func Open(dir string) (*Store, error) { return open(dir, durable.OS{}) }
 
+// Sweep removes the files that killed writers have left half written. GC does so
+// too, of a store that it is run on.
+func (s *Store) Sweep() error { return durable.Sweep(s.fsys, s.path(tempDir)) }
+
 func open(dir string, fsys durable.FS) (*Store, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {

@@ -119,7 +119,7 @@ func (t *Tree) Text() []byte {
 
 // WriteTo writes the text of the tree to w.
 func (t *Tree) WriteTo(w io.Writer) (int64, error) {
-	out := bufio.NewWriterSize(w, 64<<10)
+	out := bufio.NewWriterSize(w, min(64<<10, 256+128*len(t.entries)))
 	n := int64(len(treeHeader))
 	out.WriteString(treeHeader)
 	var line []byte

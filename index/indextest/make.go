@@ -275,15 +275,15 @@ func (m *maker) end(ctx context.Context) error {
 	return errors.Join(disk.write("head", head), disk.write("lock", nil), disk.wait())
 }
 
-// publish has the writer of the log sign the tree that is on disk, as after a
-// crash between tree and checkpoint: it compares them first.
+// publish signs the tree that is on disk, and has the writer of the log open it,
+// which compares them.
 func (m *maker) publish(ctx context.Context, root tlog.Hash) ([]byte, error) {
 	in := Log(m.cosigned)
 	log, dated, err := attest.LogSigners(in.Origin, in.Key, in.Now)
 	if err != nil {
 		return nil, err
 	}
-	text := fmt.Sprintf("%s\n0\n%s\n", in.Origin, emptyRoot)
+	text := fmt.Sprintf("%s\n%d\n%s\n", in.Origin, m.tree.size, root)
 	signed, err := note.Sign(&note.Note{Text: text}, log, dated)
 	if err != nil {
 		return nil, err
@@ -293,6 +293,7 @@ func (m *maker) publish(ctx context.Context, root tlog.Hash) ([]byte, error) {
 	for path, data := range map[string]string{
 		"checkpoint":            string(signed),
 		".state/version":        "1",
+		".state/collected":      fmt.Sprint(m.tree.size >> 8 << 8), // of whole tiles
 		".state/treeState":      fmt.Sprintf(`{"size":%d,"root":"%s"}`, m.tree.size, root),
 		".state/publish.lock":   "",
 		".state/treeState.lock": "",

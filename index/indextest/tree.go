@@ -1,7 +1,6 @@
 package indextest
 
 import (
-	"crypto/sha256"
 	"encoding/binary"
 	"os"
 	"path/filepath"
@@ -14,8 +13,6 @@ const (
 	tileHeight = 8
 	tileWidth  = 1 << tileHeight
 )
-
-var emptyRoot = tlog.Hash(sha256.Sum256(nil))
 
 // tree writes the tiles and bundles of a log, one after the other. It holds
 // what is not full yet.

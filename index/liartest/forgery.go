@@ -235,8 +235,13 @@ func ChainFile(chain string) string {
 }
 
 // LineFile returns where the lines of a package are, whose name has at least
-// four letters.
-func LineFile(name string) string { return name[:2] + "/" + name[2:4] + "/" + name }
+// four letters, without a scope.
+func LineFile(name string) string {
+	if scope, rest, scoped := strings.Cut(name, "/"); scoped {
+		return "~" + scope + "/" + LineFile(rest)
+	}
+	return name[:2] + "/" + name[2:4] + "/" + name
+}
 
 func must(t testing.TB, err error) {
 	t.Helper()

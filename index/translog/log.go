@@ -10,8 +10,10 @@
 // larger tree, which nothing leads to yet, and then replaces .state/treeState.
 // The checkpoint follows, and is signed only after the tree on disk was
 // compared with the tree before plus the leaves of the batch. So a crash at
-// any point leaves a log of the size before the batch or after it; if the
-// checkpoint is behind, the next Open signs it.
+// any point leaves a log of the size before the batch or after it. If the
+// checkpoint is behind, the same batch again signs it, and nothing else does:
+// whoever can write into the folder can put leaves there, and not have them
+// signed.
 //
 // One process writes at a time: the caller holds the lock of the index from
 // Open to Close. Nothing that reads or verifies an index needs this package.
@@ -52,8 +54,9 @@ type Log struct {
 	trusted *attest.TrustedLog // by the log's own key
 
 	mu     sync.Mutex
-	size   int64
-	stale  bool // a batch failed: what is on disk has to be read again
+	size   int64 // of the tree that the checkpoint is of
+	held   int64 // of the tree on disk: more, if a batch was interrupted
+	stale  bool  // a batch failed: what is on disk has to be read again
 	closed bool
 }
 
@@ -102,8 +105,7 @@ func Create(ctx context.Context, dir string, o Options) (*Log, error) {
 // another origin EVIDENCE_MISMATCH; a tree that is behind its checkpoint is
 // ROLLBACK and one that does not contain it FORK, and neither is signed.
 //
-// What an interrupted batch left is put in order: temporary files go, and the
-// checkpoint is brought up to the tree.
+// Temporary files of an interrupted batch go. Nothing is signed.
 func Open(ctx context.Context, dir string, o Options) (*Log, error) {
 	l, err := newLog(dir, o)
 	if err != nil {
@@ -134,8 +136,8 @@ func newLog(dir string, o Options) (*Log, error) {
 	return &Log{dir: dir, in: o, signers: [2]note.Signer{signed, dated}, trusted: trusted}, nil
 }
 
-// Size returns the number of leaves that are integrated: as it was on disk at
-// Open, and after each Append.
+// Size returns the number of leaves that the checkpoint covers: as it was on
+// disk at Open, and after each Append.
 func (l *Log) Size() int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -155,6 +157,9 @@ func (l *Log) Close(context.Context) error {
 // of more than 8 KiB is SEMANTIC and nothing is written. After any other error
 // the batch is in the log or not, as Size says after the next Open.
 //
+// A batch whose leaves an interrupted Append has integrated is taken up again;
+// other leaves than those are FORK, and nothing is signed or written.
+//
 // Once it has begun to write it goes on to the end, whatever becomes of ctx.
 func (l *Log) Append(ctx context.Context, leaves [][]byte) error {
 	l.mu.Lock()
@@ -171,14 +176,14 @@ func (l *Log) Append(ctx context.Context, leaves [][]byte) error {
 		return nil
 	}
 	l.stale = true
-	tree, err := l.integrate(ctx, leaves)
+	tree, err := l.grow(ctx, leaves)
 	if err != nil {
 		return err
 	}
 	if err := l.publish(tree); err != nil {
 		return err
 	}
-	l.size = tree.N
+	l.size, l.held = tree.N, tree.N
 	if err := l.collect(tree.N); err != nil {
 		return err
 	}
@@ -213,23 +218,21 @@ func (l *Log) unmoved(known, is int64) error {
 	return nil
 }
 
-// integrate has Tessera add the leaves, and returns the tree on disk, which is
-// the tree before with the leaves added.
-func (l *Log) integrate(ctx context.Context, leaves [][]byte) (tlog.Tree, error) {
+// grow returns the tree on disk once it is the signed one with the leaves added,
+// which Tessera does unless an interrupted batch has.
+func (l *Log) grow(ctx context.Context, leaves [][]byte) (tlog.Tree, error) {
 	want, err := l.grown(leaves)
 	if err != nil {
 		return want, err
 	}
-	err = l.session(ctx, len(leaves), func(s *session) error {
-		if err := l.unmoved(l.size, s.size); err != nil {
-			return err
-		}
-		first, err := s.add(leaves)
-		if err != nil {
-			return writeFault(err)
-		}
-		return l.unmoved(l.size, first)
-	})
+	switch l.held {
+	case l.size:
+		err = l.integrate(ctx, leaves)
+	case want.N:
+	default:
+		err = fault.New(fault.Fork, "the log in %s has %d leaves behind its checkpoint, and %d are to be added", l.dir, l.held-l.size, len(leaves)).
+			WithHint("find out who writes in %s; what is behind the checkpoint is of no log until it is signed", l.dir)
+	}
 	if err != nil {
 		return want, err
 	}
@@ -242,6 +245,20 @@ func (l *Log) integrate(ctx context.Context, leaves [][]byte) (tlog.Tree, error)
 			WithHint("run: rebuild index fsck %s", l.dir)
 	}
 	return want, nil
+}
+
+// integrate has Tessera add the leaves.
+func (l *Log) integrate(ctx context.Context, leaves [][]byte) error {
+	return l.session(ctx, len(leaves), func(s *session) error {
+		if err := l.unmoved(l.size, s.size); err != nil {
+			return err
+		}
+		first, err := s.add(leaves)
+		if err != nil {
+			return writeFault(err)
+		}
+		return l.unmoved(l.size, first)
+	})
 }
 
 // grown returns the tree that the log is with the leaves added.

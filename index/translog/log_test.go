@@ -240,6 +240,47 @@ func TestATreeThatIsNotTheOneSigned(t *testing.T) {
 	}
 }
 
+// Leaves that are in the folder and under no checkpoint are signed only as the
+// batch that they came of: whoever can write there could have put them.
+func TestNothingIsSignedThatNobodyAppends(t *testing.T) {
+	for name, c := range map[string]struct {
+		batch [][]byte
+		want  fault.Code
+	}{
+		"the batch again": {leaves(100, 300), ""},
+		"other leaves":    {leaves(400, 600), fault.Fork},
+		"fewer leaves":    {leaves(100, 299), fault.Fork},
+		"more leaves":     {leaves(100, 301), fault.Fork},
+	} {
+		t.Run(name, func(t *testing.T) {
+			older, dir := t.TempDir(), t.TempDir()
+			must(t, create(t, older).Append(t.Context(), leaves(0, 100)))
+			must(t, os.CopyFS(dir, os.DirFS(older)))
+			must(t, reopen(t, dir).Append(t.Context(), leaves(100, 300)))
+			want := checkpoint(t, dir).Root
+			move(t, older, dir, "checkpoint")
+			before := files(t, dir)
+			l := reopen(t, dir)
+			if l.Size() != 100 {
+				t.Fatalf("%d leaves count", l.Size())
+			}
+			same(t, files(t, dir), before)
+			err := l.Append(t.Context(), c.batch)
+			if fault.CodeOf(err) != c.want {
+				t.Fatalf("%v, want %q", err, c.want)
+			}
+			if c.want != "" {
+				same(t, files(t, dir), before)
+				return
+			}
+			if got := checkpoint(t, dir); got.Size != 300 || got.Root != want {
+				t.Errorf("%d leaves, root %s", got.Size, got.Root)
+			}
+			must(t, reopen(t, dir).Append(t.Context(), leaves(300, 310)))
+		})
+	}
+}
+
 func move(t *testing.T, from, to, path string) {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join(from, path))

@@ -38,54 +38,44 @@ const tileHeight = 8
 // load puts in order what an interrupted batch left, and reads the size.
 func (l *Log) load(ctx context.Context) error {
 	l.stale = true
-	var size int64
-	if err := l.session(ctx, 1, func(s *session) error { size = s.size; return nil }); err != nil {
+	var held int64
+	if err := l.session(ctx, 1, func(s *session) error { held = s.size; return nil }); err != nil {
 		return err
 	}
-	if err := l.sweep(size); err != nil {
+	if err := l.sweep(held); err != nil {
 		return writeFault(err)
 	}
-	tree, behind, err := l.head(size)
+	signed, err := l.signed(held)
 	if err != nil {
 		return err
 	}
-	if behind {
-		if err := l.publish(tree); err != nil {
-			return err
-		}
-	}
-	if err := l.collect(size); err != nil {
+	if err := l.collect(signed); err != nil {
 		return err
 	}
-	l.size, l.stale = size, false
+	l.size, l.held, l.stale = signed, held, false
 	return nil
 }
 
-// head returns the tree on disk, and whether the checkpoint is of a smaller
-// one. The tree must be one that the checkpoint's tree has grown to: it is
-// going to be signed.
-func (l *Log) head(size int64) (tree tlog.Tree, behind bool, err error) {
-	signed, err := os.ReadFile(l.path(checkpointFile))
+// signed returns the size of the tree that the checkpoint is of, which the tree
+// on disk, of a size that is held, must have grown from.
+func (l *Log) signed(held int64) (int64, error) {
+	data, err := os.ReadFile(l.path(checkpointFile))
 	if err != nil {
-		return tree, false, readFault(err)
+		return 0, readFault(err)
 	}
-	c, err := l.trusted.OpenCheckpoint(signed)
+	c, err := l.trusted.OpenCheckpoint(data)
 	if err != nil {
-		return tree, false, l.notOurs(err)
+		return 0, l.notOurs(err)
 	}
-	if c.Size > size {
-		return tree, false, fault.New(fault.Rollback, "the log in %s has %d leaves, its checkpoint is of %d", l.dir, size, c.Size).
+	if c.Size > held {
+		return 0, fault.New(fault.Rollback, "the log in %s has %d leaves, its checkpoint is of %d", l.dir, held, c.Size).
 			WithHint("bring %s back from the same copy as the rest of the index", stateDir)
 	}
-	root, err := l.treeHash(size)
+	root, err := l.treeHash(held)
 	if err != nil {
-		return tree, false, err
+		return 0, err
 	}
-	tree = tlog.Tree{N: size, Hash: root}
-	if err := l.contains(tree, tlog.Tree{N: c.Size, Hash: c.Root}); err != nil {
-		return tree, false, err
-	}
-	return tree, c.Size < size, nil
+	return c.Size, l.contains(tlog.Tree{N: held, Hash: root}, tlog.Tree{N: c.Size, Hash: c.Root})
 }
 
 func (l *Log) notOurs(err error) error {

@@ -1,0 +1,54 @@
+package index
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"rebuild/internal/fault"
+)
+
+// pages is a list of so many pages, each of which leads to the next one.
+func pages(n int) fstest.MapFS {
+	files := fstest.MapFS{}
+	for i := range n {
+		next := ""
+		if i+1 < n {
+			next = fmt.Sprintf(`"next":%q,`, pageName(entriesFile, i+1))
+		}
+		files[pageName(entriesFile, i)] = &fstest.MapFile{Data: []byte(`{"entries":[],` + next + `"schema_version":"rebuild.registry@1.0.0"}`)}
+	}
+	return files
+}
+
+// B7: a list has an end, wherever it comes from, and is asked for nothing that
+// is no part of it.
+func TestB7ListsHaveAnEnd(t *testing.T) {
+	ctx := context.Background()
+	src, err := Flat(ctx, Dir(pages(maxFlatPages), "here"))
+	if err != nil || !IsFlat(src) {
+		t.Fatal(src, err)
+	}
+	if _, err := Flat(ctx, Dir(pages(maxFlatPages+1), "here")); fault.CodeOf(err) != fault.Semantic || !strings.Contains(err.Error(), "more than 16 pages") {
+		t.Error(err)
+	}
+	lines := strings.Repeat("x", 100)
+	f := &flatSource{Source: Dir(fstest.MapFS{"head": {Data: []byte("x")}, "objects/sha256/x": {Data: []byte("x")}}, "here"), lines: map[string][]byte{"he/ll/hello": []byte(lines)}}
+	for path, want := range map[string]string{"he/ll/hello": lines, "objects/sha256/x": "x"} {
+		if data, err := f.Get(ctx, path, 100, false); err != nil || string(data) != want {
+			t.Errorf("%s: %q %v", path, data, err)
+		}
+	}
+	if _, err := f.Get(ctx, "he/ll/hello", 99, false); fault.CodeOf(err) != fault.Parse {
+		t.Error(err)
+	}
+	for _, path := range []string{"head", "he/ll/hallo", "checkpoint"} {
+		if data, err := f.Get(ctx, path, 100, false); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: %q %v", path, data, err)
+		}
+	}
+}
