@@ -19,6 +19,18 @@ type Chain struct {
 	Steps  []Step       `json:"steps"` // from the executable back
 }
 
+// Enforce returns nil for a chain that ends at a seed, else LINEAGE_UNTRACED,
+// which names where the executable came in.
+func (c *Chain) Enforce() error {
+	if c.Traced {
+		return nil
+	}
+	last := c.Steps[len(c.Steps)-1]
+	return fault.New(fault.LineageUntraced, "%s does not lead back to a seed: %s came in with %s", c.Place, last.Path, last.Origin).
+		With("origin", last.Origin).With("path", last.Path).With("digest", string(last.Digest)).
+		WithHint("build it in a stage from source, or leave it out of the inputs")
+}
+
 // Step is one link of a chain: an executable and what made it.
 type Step struct {
 	Origin string       `json:"origin"` // KIND/NAME

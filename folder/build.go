@@ -35,6 +35,7 @@ type Item struct {
 // Source is an author's folder that was read.
 type Source struct {
 	doc   *attest.PackageDocument
+	file  string // that doc is from
 	image []byte
 	items []Item
 	files []store.File // what goes into the package, but its inventory
@@ -44,6 +45,9 @@ type Source struct {
 
 // Document returns the metadata.
 func (s *Source) Document() *attest.PackageDocument { return s.doc }
+
+// File names the file that the metadata is from.
+func (s *Source) File() string { return s.file }
 
 // Items lists every name in the order of a tree, and why one is left out.
 func (s *Source) Items() []Item { return slices.Clone(s.items) }
@@ -143,6 +147,10 @@ func (b *builder) read(name string, limit int64) ([]byte, error) {
 func (b *builder) readMetadata() error {
 	var err error
 	s := b.source
+	s.file = filepath.Join(b.dir, PackageTOML)
+	if _, none := b.root.Lstat(PackageTOML); errors.Is(none, fs.ErrNotExist) {
+		s.file = filepath.Join(b.dir, attest.PackageFile)
+	}
 	s.doc, s.image, err = metadata(b.dir, b.read)
 	if err == nil {
 		s.files = append(s.files, store.File{Path: attest.PackageFile, Mode: 0o644, Data: s.image})
@@ -223,7 +231,7 @@ func (b *builder) skip(p string, dir bool) (string, error) {
 		return own[p], nil
 	case p == b.destination:
 		return "the destination", nil
-	case b.destination != "" && path.Dir(p) == path.Dir(b.destination) && strings.HasPrefix(name, durable.TempPrefix):
+	case b.destination != "" && p == path.Join(path.Dir(b.destination), stageName(b.destination)):
 		return "left by a build that was stopped", nil
 	case name == ".git" || name == ".hg" || name == ".svn":
 		return "version control", nil
@@ -335,21 +343,35 @@ func CheckDestination(dir string) error {
 	return nil
 }
 
+// stageName is what a folder is called while it is made, beside where it will
+// be. It follows from the name, so that what a killed build left is taken over
+// by the next one.
+func stageName(destination string) string { return "." + path.Base(destination) + ".build" }
+
 // Write makes the folder dir, which must be new or empty. It appears whole, by
 // one rename, and is on disk when Write returns; on an error nothing is left.
+// Another build that is making it is USAGE.
 func (b *Built) Write(dir string) (err error) {
 	if err := CheckDestination(dir); err != nil {
 		return err
 	}
-	parent := filepath.Dir(filepath.Clean(dir))
-	disk := durable.OS{}
-	if err := durable.MkdirAll(disk, parent); err != nil {
-		return err
-	}
-	stage, err := os.MkdirTemp(parent, durable.TempPrefix)
+	dir, err = filepath.Abs(dir)
 	if err != nil {
 		return err
 	}
+	parent, disk := filepath.Dir(dir), durable.OS{}
+	if err := durable.MkdirAll(disk, parent); err != nil {
+		return err
+	}
+	stage := filepath.Join(parent, stageName(filepath.ToSlash(dir)))
+	lock, err := durable.Claim(stage)
+	if errors.Is(err, durable.ErrClaimed) || errors.Is(err, durable.ErrInTheWay) {
+		return fault.New(fault.Usage, "%s: %w", stage, err).WithHint("wait for another build to end, or name another folder with --destination")
+	}
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, os.RemoveAll(stage))
@@ -362,7 +384,10 @@ func (b *Built) Write(dir string) (err error) {
 	if err := unix.Rename(stage, dir); err != nil {
 		return &os.LinkError{Op: "rename", Old: stage, New: dir, Err: err}
 	}
-	return disk.SyncDir(parent)
+	if err := disk.SyncDir(parent); err != nil { // or the next build would find it in its way
+		return errors.Join(err, os.RemoveAll(dir))
+	}
+	return nil
 }
 
 func (b *Built) writeAll(stage string) error {

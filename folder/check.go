@@ -13,9 +13,9 @@ import (
 
 // States of a package between build and publication.
 const (
-	Verified   = "verified"   // all that the inventory says is so
-	Failed     = "failed"     // something is not
-	Unverified = "unverified" // there is no inventory, so nobody can say
+	Verified   = attest.PackageVerified
+	Failed     = attest.PackageFailed
+	Unverified = attest.PackageUnverified
 )
 
 // Expect is what a publisher says of a folder before looking into it.
@@ -129,7 +129,7 @@ func (c *Checked) metadata(f *Folder, e Expect) error {
 	}
 	c.held("name and version")
 	if err := c.Rules(e.Rebuild, e.StrictLicense); err != nil {
-		return err
+		return fault.In(err, filepath.Join(f.dir, attest.PackageFile))
 	}
 	c.held("metadata")
 	return nil

@@ -494,7 +494,7 @@ func TestC22Items(t *testing.T) {
 	put(t, filepath.Join(source, ".git/HEAD"), "x", 0o644)
 	put(t, filepath.Join(source, "lib/.svn/x"), "x", 0o644)
 	put(t, filepath.Join(source, "a.log"), "x", 0o644)
-	put(t, filepath.Join(source, "dist/.tmp-1/x"), "x", 0o644)
+	put(t, filepath.Join(source, "dist/.out.build/x"), "x", 0o644)
 	put(t, filepath.Join(source, attest.FilesFile), "old", 0o644)
 	put(t, filepath.Join(source, IgnoreFile), "# logs\n*.log\n", 0o644)
 	var got []string
@@ -503,7 +503,7 @@ func TestC22Items(t *testing.T) {
 	}
 	want := []string{
 		"d .git: version control", "f .rebuildignore: says what is left out", "f a.log: .rebuildignore:2: *.log",
-		"d bin", "l bin/again", "f bin/run", "d dist", "d dist/.tmp-1: left by a build that was stopped", "d empty", "d lib", "d lib/.svn: version control",
+		"d bin", "l bin/again", "f bin/run", "d dist", "d dist/.out.build: left by a build that was stopped", "d empty", "d lib", "d lib/.svn: version control",
 		"f main.c", "f package.toml: its image goes in as rebuild.package.json", "f rebuild.files.json: is made anew by --include-manifest", "f rebuild.package.json",
 	}
 	if !slices.Equal(got, want) {

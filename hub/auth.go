@@ -85,36 +85,50 @@ func (c claim) checkTime(now time.Time) error {
 	return nil
 }
 
+// writer is who signed a request.
+type writer struct {
+	key   attest.KeyID
+	party string // with whom it shares its room
+}
+
+// ownerParty begins the parties that the policy does not name.
+const ownerParty = "owner "
+
+func operatorParty(name string) string { return "operator " + name }
+
 // authorized says who signed a request with a body of a digest. 401 is one that
 // is not signed, or not rightly or not now; 403 is a key that may not write.
 // The body does not have to be here yet: strangers are sent away before it.
-func (h *Hub) authorized(r *http.Request, body store.Digest) (attest.KeyID, error) {
+func (h *Hub) authorized(r *http.Request, body store.Digest) (writer, error) {
 	c, err := readClaim(r)
 	if err != nil {
-		return "", err
+		return writer{}, err
 	}
 	now := h.now()
 	if err := c.checkTime(now); err != nil {
-		return "", err
+		return writer{}, err
 	}
-	key, err := h.writerKey(r, c.key, now)
+	key, party, err := h.writerKey(r, c.key, now)
 	if err != nil {
-		return "", err
+		return writer{}, err
 	}
 	if !ed25519.Verify(key[:], authMessage(r.Method, r.URL.EscapedPath(), body, c.time), c.sig) {
-		return "", unauthorized(fault.SignatureInvalid, "the signature is not one of key %s over this request", c.key)
+		return writer{}, unauthorized(fault.SignatureInvalid, "the signature is not one of key %s over this request", c.key)
 	}
-	return c.key, nil
+	return writer{c.key, party}, nil
 }
 
-// writerKey finds the key of an id among those that may write: operators,
-// signers and index keys of the policy, and owners of what is in the index. A
-// key that the policy has and that does not count now is refused, whoever owns
-// what with it.
-func (h *Hub) writerKey(r *http.Request, id attest.KeyID, now time.Time) (attest.PublicKey, error) {
+// writerKey finds the key of an id among those that may write, and its party:
+// operators, signers and index keys of the policy, and owners of what is in the
+// index. A key that the policy has and that does not count now is refused,
+// whoever owns what with it.
+func (h *Hub) writerKey(r *http.Request, id attest.KeyID, now time.Time) (attest.PublicKey, string, error) {
 	for _, k := range h.policy.Keys(now) {
+		party := k.Role + " " + string(id)
 		switch k.Role {
-		case attest.RoleOperator, attest.RoleSigner, attest.RoleIndex:
+		case attest.RoleOperator:
+			party = operatorParty(k.Name)
+		case attest.RoleSigner, attest.RoleIndex:
 		default:
 			continue
 		}
@@ -123,16 +137,17 @@ func (h *Hub) writerKey(r *http.Request, id attest.KeyID, now time.Time) (attest
 			continue
 		}
 		if !k.Counts {
-			return key, fault.New(fault.KeyExpired, "key %s does not count: %s", k.Fingerprint, k.Why)
+			return key, "", fault.New(fault.KeyExpired, "key %s does not count: %s", k.Fingerprint, k.Why)
 		}
-		return key, nil
+		return key, party, nil
 	}
 	text, err := h.catalog.owner(r.Context(), string(id))
 	if err != nil {
-		return attest.PublicKey{}, err
+		return attest.PublicKey{}, "", err
 	}
 	if text == "" {
-		return attest.PublicKey{}, fault.New(fault.KeyUnknown, "key %.80q is of no operator, signer or index key of the policy and of no owner", string(id))
+		return attest.PublicKey{}, "", fault.New(fault.KeyUnknown, "key %.80q is of no operator, signer or index key of the policy and of no owner", string(id))
 	}
-	return attest.ParsePublicKey(text)
+	key, err := attest.ParsePublicKey(text)
+	return key, ownerParty + string(id), err
 }

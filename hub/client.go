@@ -456,18 +456,36 @@ func (c *Client) Snapshot(ctx context.Context, release store.Digest, r *attest.R
 	return data, nil
 }
 
-// located fetches what the locator of a release names, which must be a web
-// address: a file of this machine is for nobody else to name.
+// located is [Located], after the hub has said that it has no snapshot.
 func (c *Client) located(ctx context.Context, r *attest.Release, status int) ([]byte, error) {
-	u, err := url.Parse(r.Locator)
-	if r.Locator == "" || err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil {
+	if webLocator(r) == nil {
 		return nil, fault.New(fault.IndexFetch, "%s has no snapshot of %s %s (%d), and its release has no locator of https or http", c.Base, r.Name, r.Version, status).
 			WithHint("ask who runs %s, or use another index", c.Base)
 	}
-	got, data, err := fetch(ctx, c.HTTP, http.MethodGet, r.Locator, nil, attest.MaxArchive)
-	if err == nil && got != http.StatusOK {
-		err = fault.New(fault.IndexFetch, "GET %s answers %d, and %s has no snapshot (%d)", u.Redacted(), got, c.Base, status).
+	return Located(ctx, c.HTTP, r)
+}
+
+// Located fetches what the locator of a release names, nil if that is no web
+// address: a file of this machine is for nobody else to name. Nothing of it is
+// verified. An address that does not have it is INDEX_FETCH.
+func Located(ctx context.Context, client *http.Client, r *attest.Release) ([]byte, error) {
+	u := webLocator(r)
+	if u == nil {
+		return nil, nil
+	}
+	status, data, err := fetch(ctx, client, http.MethodGet, u.String(), nil, attest.MaxArchive)
+	if err == nil && status != http.StatusOK {
+		err = fault.New(fault.IndexFetch, "GET %s answers %d, and the index has no archive of %s %s", u, status, r.Name, r.Version).
 			WithHint("use another index that has %s %s", r.Name, r.Version)
 	}
 	return data, err
+}
+
+// webLocator is the locator of a release, nil unless it is a web address.
+func webLocator(r *attest.Release) *url.URL {
+	u, err := url.Parse(r.Locator)
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil {
+		return nil
+	}
+	return u
 }

@@ -133,6 +133,9 @@ func (f *Files) send(w http.ResponseWriter, r *http.Request, path string, as ind
 }
 
 func noFile(path string) error {
+	if path == "" {
+		path = "/"
+	}
 	return refuse(http.StatusNotFound, fault.New(fault.IndexNoMatch, "there is no %.200q here", path))
 }
 
@@ -276,28 +279,34 @@ func (f *Files) withheld(path string) error {
 }
 
 func (f *Files) status(path string) (int, error) {
+	all, err := f.withheldNow()
+	return all[path], err
+}
+
+// withheldNow returns the status of every path that was withdrawn.
+func (f *Files) withheldNow() (map[string]int, error) {
 	if f.withdrawn == "" {
-		return 0, nil
+		return nil, nil
 	}
 	file, err := os.OpenFile(f.withdrawn, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return 0, fault.New(fault.Usage, "reading what is withdrawn: %w", err)
+		return nil, fault.New(fault.Usage, "reading what is withdrawn: %w", err)
 	}
 	defer file.Close()
 	now, err := f.describe(f.withdrawn, file)
 	if err != nil {
-		return 0, fault.New(fault.Usage, "%s is not a file", f.withdrawn)
+		return nil, fault.New(fault.Usage, "%s is not a file", f.withdrawn)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.gone == nil || !f.gone.settledWhenRead || !f.gone.same(now) {
 		status, err := readWithdrawn(file, f.withdrawn)
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
 		f.gone = &withdrawals{now, status}
 	}
-	return f.gone.status[path], nil
+	return f.gone.status, nil // replaced, never changed
 }
 
 func readWithdrawn(in io.Reader, file string) (map[string]int, error) {

@@ -8,6 +8,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -180,6 +182,53 @@ func TestWithdrawnPackages(t *testing.T) {
 	}
 	writeFile(t, list, "451 objects/sha256/"+store.DigestOf(d.archive).Hex()+"\n")
 	s.refused(s.ask("GET", "/entries/"+string(d.digest())+"/snapshot", nil), 451, fault.IndexNoMatch)
+}
+
+// What was withdrawn comes out by no other way: not in a list, not in a bundle,
+// not among the uploads once its file is gone.
+func TestWithdrawnMeansEverywhere(t *testing.T) {
+	list := t.TempDir() + "/withdrawn"
+	writeFile(t, list, "")
+	s := newSite(t, true, func(_ *site, o *Options, _ *Service) { o.Withdrawn = list })
+	d := s.published()
+	other := s.propose(`"hello"`, `"other"`)
+	_, err := s.client.Publish(t.Context(), other.Bundle, other.archive, nil)
+	must(t, err)
+	writeFile(t, list, "451 he/ll/hello\n")
+	for _, path := range []string{"/entries", "/entries?limit=1"} {
+		var names []string
+		for next := path; next != ""; {
+			page := answerOf[Listing](t, s.ask("GET", next, nil), 200)
+			for _, e := range page.Entries {
+				names = append(names, e.Name)
+			}
+			next = page.Next
+		}
+		if len(names) != 1 || names[0] != "other" {
+			t.Errorf("%s lists %v", path, names)
+		}
+	}
+	bundle := "/plans/" + string(s.Plan.Digest()) + "/bundle"
+	for _, object := range [][]byte{d.archive, d.Lock, d.Objects[0], s.PlanJSON} {
+		digest := store.DigestOf(object)
+		file := "objects/sha256/" + digest.Hex()
+		writeFile(t, list, "410 "+file+"\n")
+		if got := s.ask("GET", bundle, nil); got.StatusCode != 410 && !bytes.Equal(object, d.archive) {
+			t.Errorf("%s: the bundle is answered with %d", file, got.StatusCode)
+		}
+		must(t, os.Remove(filepath.Join(s.dir, filepath.FromSlash(file))))
+		s.refused(s.signed("north", "PUT", "/objects/"+string(digest), object), 410, fault.IndexNoMatch)
+		s.refused(s.ask("GET", "/objects/"+string(digest), nil), 410, fault.IndexNoMatch)
+	}
+	s.refused(s.signed("north", "POST", "/plans", s.PlanJSON), 410, fault.IndexNoMatch)
+	writeFile(t, list, "410 statements/"+payloadOf(s.Statement("east", nil)).Hex()+".dsse.json\n")
+	for _, object := range [][]byte{d.Lock, d.Objects[0], s.PlanJSON} {
+		writeFile(t, filepath.Join(s.dir, "objects", "sha256", store.DigestOf(object).Hex()), string(object))
+	}
+	writeFile(t, filepath.Join(s.dir, "objects", "sha256", store.DigestOf(other.archive).Hex()), string(other.archive))
+	s.refused(s.ask("GET", bundle, nil), 410, fault.IndexNoMatch)
+	writeFile(t, list, "not a list\n") // then nobody knows what may be given out
+	s.refused(s.ask("GET", "/entries", nil), 500, fault.Internal)
 }
 
 // Slow peers are cut off, and keep nobody else out.

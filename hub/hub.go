@@ -46,9 +46,13 @@ type Options struct {
 	Wall func() time.Time // of the machine, for ages and rates
 
 	MaxPending  int64         // bytes that wait for their releases; 0: 4 GiB
+	MaxShare    int64         // of them of one party, see [Hub]; 0: an eighth
 	KeepUploads time.Duration // for which an upload waits; 0: a week
-	Burst       int           // writes of one address at once; 0: 1000
-	PerSecond   int           // and from then on; 0: 50
+	// KeepStatements is how long those about a plan wait in an index without a
+	// log, from the last of them on; 0: 90 days.
+	KeepStatements time.Duration
+	Burst          int // writes of one address at once; 0: 1000
+	PerSecond      int // and from then on; 0: 50
 
 	// Trouble is told what went wrong inside, with the id of the request; nil
 	// discards it.
@@ -56,6 +60,9 @@ type Options struct {
 }
 
 // Hub takes publications in and serves the index. It starts no goroutine.
+//
+// What waits for a release is counted by parties: an operator with all its keys
+// is one, and each other key that may write.
 type Hub struct {
 	Options
 	policy  *attest.Policy
@@ -70,16 +77,19 @@ type Hub struct {
 	turn    chan struct{} // held by who writes the index
 	heavy   chan struct{} // held by each who judges or gathers much
 	logged  bool
+	states  *states
 }
 
 // New opens a hub: the index, the data folder, which is made if it is missing,
 // and the list of what is in the index. Close it in the end.
 func New(ctx context.Context, o Options) (*Hub, error) {
 	set(&o.MaxPending, 4<<30)
+	set(&o.MaxShare, o.MaxPending/8)
 	set(&o.KeepUploads, 7*24*time.Hour)
+	set(&o.KeepStatements, 90*24*time.Hour)
 	set(&o.Burst, 1000)
 	set(&o.PerSecond, 50)
-	h := &Hub{Options: o, logged: o.Origin != "", policy: o.Policy, now: o.Now, turn: make(chan struct{}, 1), heavy: make(chan struct{}, heavyAtOnce),
+	h := &Hub{Options: o, logged: o.Origin != "", policy: o.Policy, now: o.Now, turn: make(chan struct{}, 1), heavy: make(chan struct{}, heavyAtOnce), states: &states{},
 		rate: &rate{burst: float64(o.Burst), perSecond: float64(o.PerSecond), wall: o.Wall, peers: map[string]tokens{}}}
 	if err := h.open(ctx); err != nil {
 		return nil, errors.Join(err, h.Close())
@@ -124,7 +134,7 @@ type call struct {
 	*http.Request
 	args []string // what the pattern left open
 	w    http.ResponseWriter
-	key  attest.KeyID // who signed the request; "" for nobody
+	by   writer // who signed the request; nobody if it has no key
 	id   string
 	what string // the object that a write is about, for the journal
 }
@@ -193,14 +203,14 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // journal remembers a write of somebody known.
 func (h *Hub) journal(c *call, path string, status int) error {
-	if c.key == "" && c.what == "" {
+	if c.by.key == "" && c.what == "" {
 		return nil // a stranger's, which fills no tables
 	}
 	at, err := attest.FormatTime(h.now().UTC().Truncate(time.Second))
 	if err != nil {
 		return err
 	}
-	return h.staging.note(context.WithoutCancel(c.Context()), at, string(c.key), c.Method+" /"+path, c.what, status)
+	return h.staging.note(context.WithoutCancel(c.Context()), at, string(c.by.key), c.Method+" /"+path, c.what, status)
 }
 
 func (h *Hub) trouble(id string, status int, err error) {

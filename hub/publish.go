@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"maps"
 	"net/http"
 	"os"
 	"slices"
@@ -54,10 +55,13 @@ func (h *Hub) putObject(ctx context.Context, c *call) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.key, err = h.authorized(c.Request, d); err != nil {
+	if c.by, err = h.authorized(c.Request, d); err != nil {
 		return nil, err
 	}
 	c.what = string(d)
+	if err := h.files.withheld(objectPath(d)); err != nil {
+		return nil, err // or it would be given out from among the uploads
+	}
 	switch {
 	case c.ContentLength > maxUpload:
 		return nil, &http.MaxBytesError{Limit: maxUpload}
@@ -70,7 +74,7 @@ func (h *Hub) putObject(ctx context.Context, c *call) (*answer, error) {
 		}
 		return written(true, nil)
 	}
-	duplicate, err := h.staging.receive(ctx, d, c.ContentLength, c.Body)
+	duplicate, err := h.staging.receive(ctx, c.by.party, d, c.ContentLength, c.Body)
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +91,7 @@ func (h *Hub) indexed(d store.Digest) bool {
 func (h *Hub) addPlan(ctx context.Context, c *call) (*answer, error) {
 	claimed, err := readClaim(c.Request)
 	if err == nil { // strangers are not read
-		_, err = h.writerKey(c.Request, claimed.key, h.now())
+		_, _, err = h.writerKey(c.Request, claimed.key, h.now())
 	}
 	if err != nil {
 		return nil, err
@@ -97,17 +101,20 @@ func (h *Hub) addPlan(ctx context.Context, c *call) (*answer, error) {
 		return nil, err
 	}
 	d := store.DigestOf(data)
-	if c.key, err = h.authorized(c.Request, d); err != nil {
+	if c.by, err = h.authorized(c.Request, d); err != nil {
 		return nil, err
 	}
 	c.what = string(d)
+	if err := h.files.withheld(objectPath(d)); err != nil {
+		return nil, err
+	}
 	if _, err := attest.DecodePlan("plan", data); err != nil {
 		return nil, err
 	}
 	if h.indexed(d) {
 		return written(true, nil)
 	}
-	duplicate, err := h.staging.receive(ctx, d, int64(len(data)), strings.NewReader(string(data)))
+	duplicate, err := h.staging.receive(ctx, c.by.party, d, int64(len(data)), strings.NewReader(string(data)))
 	if err != nil {
 		return nil, err
 	}
@@ -175,7 +182,7 @@ func (h *Hub) addStatement(ctx context.Context, c *call) (*answer, error) {
 	}
 	c.what = string(said.Statement)
 	if !h.logged {
-		duplicate, err := h.staging.wait(ctx, said.Plan, said.Statement, raw)
+		duplicate, err := h.staging.wait(ctx, operatorParty(said.Operator), said.Plan, said.Statement, raw)
 		if err != nil {
 			return nil, err
 		}
@@ -264,18 +271,66 @@ func (h *Hub) accountOf(plan *attest.Plan, digest store.Digest, statements [][]b
 }
 
 // known returns what there is about a plan: what the log has, or without a log
-// what waits for its release.
+// what waits for its release and what the releases of the plan brought.
 func (h *Hub) known(ctx context.Context, planJSON []byte) (attest.BuildEvidence, error) {
 	d := store.DigestOf(planJSON)
-	if !h.logged {
-		waiting, err := h.staging.waiting(ctx, d)
-		return attest.BuildEvidence{Plan: planJSON, Statements: waiting}, err
+	if h.logged {
+		ev, err := h.Index.Evidence(ctx, d)
+		if absent(err) {
+			return attest.BuildEvidence{Plan: planJSON}, nil
+		}
+		return ev, err
 	}
-	ev, err := h.Index.Evidence(ctx, d)
-	if absent(err) {
-		return attest.BuildEvidence{Plan: planJSON}, nil
+	statements, err := h.staging.waiting(ctx, d)
+	if err != nil {
+		return attest.BuildEvidence{}, err
 	}
-	return ev, err
+	released, err := h.released(ctx, d)
+	if err != nil {
+		return attest.BuildEvidence{}, err
+	}
+	for _, digest := range released {
+		if statements[digest] != nil {
+			continue
+		}
+		if statements[digest], err = h.catalog.envelope(digest); err != nil {
+			return attest.BuildEvidence{}, fault.New(fault.Internal, "a statement of a release is not to be read: %w", err)
+		}
+	}
+	ev := attest.BuildEvidence{Plan: planJSON}
+	for _, digest := range slices.Sorted(maps.Keys(statements)) {
+		ev.Statements = append(ev.Statements, statements[digest])
+	}
+	return ev, nil
+}
+
+// released lists the statements about a plan that came into the index with its
+// releases.
+func (h *Hub) released(ctx context.Context, plan store.Digest) ([]store.Digest, error) {
+	found, err := h.catalog.byPlan(ctx, plan)
+	if err != nil {
+		return nil, err
+	}
+	var out []store.Digest
+	for _, l := range found {
+		e, err := index.ParseEntry("entry", l.line)
+		if err != nil {
+			return nil, fault.New(fault.Internal, "%w", err)
+		}
+		r, err := h.catalog.release(e.Release)
+		if err != nil {
+			return nil, err
+		}
+		if r == nil {
+			continue
+		}
+		for _, b := range r.Builds {
+			if b.Plan == plan {
+				out = append(out, b.Statements...)
+			}
+		}
+	}
+	return out, nil
 }
 
 // absent says whether an error is about something that is not there.
@@ -415,13 +470,18 @@ func (g *gathering) build(b *attest.ReleaseBuild, logged bool) attest.BuildEvide
 	return ev
 }
 
-// forget removes uploads that a published release brought into the index.
+// forget removes what waited and came into the index with a published release.
 func (h *Hub) forget(ctx context.Context, r *attest.Release) error {
 	all := []store.Digest{store.Digest("sha256:" + r.Cksum), r.Lock, r.Package, r.Files, r.Exports}
 	for _, b := range r.Builds {
 		all = append(all, b.Plan)
 		for _, t := range b.Targets {
 			all = append(all, t.Manifest)
+		}
+		for _, d := range b.Statements {
+			if err := h.staging.heard(ctx, d); err != nil {
+				return err
+			}
 		}
 	}
 	for _, d := range all {

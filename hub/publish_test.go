@@ -430,13 +430,15 @@ func TestAbandonedUploadsExpire(t *testing.T) {
 		wall = time.Now()
 		o.Wall = func() time.Time { return wall }
 		o.KeepUploads = time.Hour
-		o.MaxPending = 100
+		o.MaxPending, o.MaxShare = 100, 100
 	})
+	by := "north"
 	put := func(data []byte) answered {
-		return s.signed("north", "PUT", "/objects/"+string(store.DigestOf(data)), data)
+		return s.signed(by, "PUT", "/objects/"+string(store.DigestOf(data)), data)
 	}
 	old := bytes.Repeat([]byte("a"), 60)
 	answerOf[Written](t, put(old), 201)
+	by = "east"
 	full := put(bytes.Repeat([]byte("b"), 60))
 	s.refused(full, 503, fault.IndexFetch)
 	if full.Header.Get("Retry-After") == "" {

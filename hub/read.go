@@ -16,12 +16,18 @@ import (
 )
 
 // Listing is what GET /entries and GET /entries/NAME answer: entries of the
-// index as their lines are, the newest first. Next is the path of the page
-// that follows, "" on the last.
+// index, the newest first. Next is the path of the page that follows, "" on the
+// last.
 type Listing struct {
-	SchemaVersion string         `json:"schema_version"`
-	Entries       []*index.Entry `json:"entries"`
-	Next          string         `json:"next,omitempty"`
+	SchemaVersion string   `json:"schema_version"`
+	Entries       []Listed `json:"entries"`
+	Next          string   `json:"next,omitempty"`
+}
+
+// Listed is an entry as its line is, with the state of its package.
+type Listed struct {
+	index.Entry
+	State string `json:"state"` // attest.PackageVerified and its likes; the hub's word
 }
 
 const (
@@ -54,7 +60,7 @@ func (h *Hub) listAll(ctx context.Context, c *call) (*answer, error) {
 		page = page[:limit]
 		next = "/entries?before=" + strconv.FormatInt(page[limit-1].pos, 10) + "&limit=" + strconv.FormatInt(limit, 10)
 	}
-	return h.list(c, page, next)
+	return h.list(ctx, c, page, next)
 }
 
 func number(text string, otherwise int64) (int64, error) {
@@ -68,14 +74,31 @@ func number(text string, otherwise int64) (int64, error) {
 	return n, nil
 }
 
-func (h *Hub) list(c *call, page []listed, next string) (*answer, error) {
-	l := Listing{SchemaVersion: document.Registry.ID(), Entries: []*index.Entry{}, Next: next}
+// list answers with entries. Those of a package that was withdrawn are left out:
+// the list is no way around it. A page may so be shorter than it was asked for.
+func (h *Hub) list(ctx context.Context, c *call, page []listed, next string) (*answer, error) {
+	withheld, err := h.files.withheldNow()
+	if err != nil {
+		return nil, fault.New(fault.Internal, "%w", err)
+	}
+	l := Listing{SchemaVersion: document.Listing.ID(), Entries: []Listed{}, Next: next}
 	for _, found := range page {
 		e, err := index.ParseEntry("entry", found.line)
 		if err != nil {
 			return nil, fault.New(fault.Internal, "%w", err)
 		}
-		l.Entries = append(l.Entries, e)
+		path, err := index.LinePath(e.Name)
+		if err != nil {
+			return nil, fault.New(fault.Internal, "%w", err)
+		}
+		if withheld[path] != 0 {
+			continue
+		}
+		state, err := h.stateOf(ctx, e)
+		if err != nil {
+			return nil, err
+		}
+		l.Entries = append(l.Entries, Listed{*e, state})
 	}
 	c.w.Header().Set("Cache-Control", minute)
 	return inJSON(http.StatusOK, l)
@@ -106,7 +129,7 @@ func (h *Hub) listPackage(ctx context.Context, c *call) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return h.list(c, found, "")
+	return h.list(ctx, c, found, "")
 }
 
 // version answers with the bytes that were posted: the envelope of the release.
@@ -129,14 +152,19 @@ func (h *Hub) version(ctx context.Context, c *call) (*answer, error) {
 			return nil, fault.New(fault.Internal, "%w", err)
 		}
 		if names.CompareVersions(e.Version, c.args[1]) == 0 {
-			return h.posted(c, e, l.line)
+			return h.posted(ctx, c, e, l.line)
 		}
 	}
 	return nil, fault.New(fault.IndexNoMatch, "%s has no version %s", c.args[0], c.args[1])
 }
 
-func (h *Hub) posted(c *call, e *index.Entry, line []byte) (*answer, error) {
+func (h *Hub) posted(ctx context.Context, c *call, e *index.Entry, line []byte) (*answer, error) {
+	state, err := h.stateOf(ctx, e)
+	if err != nil {
+		return nil, err
+	}
 	c.w.Header().Set("Cache-Control", minute)
+	c.w.Header().Set(StateHeader, state)
 	if e.Release == "" {
 		return &answer{http.StatusOK, jsonType, append(line, '\n')}, nil
 	}
@@ -182,6 +210,9 @@ func (h *Hub) object(ctx context.Context, c *call) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := h.files.withheld(objectPath(d)); err != nil {
+		return nil, err
+	}
 	if h.indexed(d) {
 		return nil, h.files.send(c.w, c.Request, objectPath(d), index.Served{Type: "application/octet-stream", Immutable: true})
 	}
@@ -194,17 +225,18 @@ func (h *Hub) object(ctx context.Context, c *call) (*answer, error) {
 	if err != nil {
 		return nil, fault.New(fault.Internal, "%w", err)
 	}
-	return nil, stream(c, file, info.Size(), d)
+	stream(c, file, info.Size(), d)
+	return nil, nil
 }
 
 // stream answers with an upload, which was hashed when it came in.
-func stream(c *call, file io.Reader, size int64, d store.Digest) error {
+func stream(c *call, file io.Reader, size int64, d store.Digest) {
 	head := c.w.Header()
 	head.Set("ETag", `"`+d.Hex()+`"`)
 	head.Set("Cache-Control", "no-cache")
 	if matches(c.Header.Get("If-None-Match"), head.Get("ETag")) {
 		c.w.WriteHeader(http.StatusNotModified)
-		return nil
+		return
 	}
 	head.Set("Content-Type", "application/octet-stream")
 	head.Set("Content-Length", strconv.FormatInt(size, 10))
@@ -212,7 +244,6 @@ func stream(c *call, file io.Reader, size int64, d store.Digest) error {
 	if c.Method != http.MethodHead {
 		_, _ = io.CopyN(c.w, file, size) // a short body breaks the connection, and so is seen
 	}
-	return nil
 }
 
 func missing(err error, what string, d store.Digest) error {
@@ -349,6 +380,9 @@ func (h *Hub) bundle(ctx context.Context, c *call) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := h.withheldBy(r); err != nil {
+		return nil, err
+	}
 	raw, err := h.catalog.envelope(e.Release)
 	if err != nil {
 		return nil, err
@@ -360,9 +394,46 @@ func (h *Hub) bundle(ctx context.Context, c *call) (*answer, error) {
 	if b, err = h.Index.Released(ctx, b); err != nil {
 		return nil, err
 	}
+	if err := h.withheldIn(b); err != nil {
+		return nil, err
+	}
 	data, err := b.Encode()
 	if err != nil {
 		return nil, err
 	}
 	return &answer{http.StatusOK, bundleType, data}, nil
+}
+
+// withheldBy is the error for a release that rests on something withdrawn.
+func (h *Hub) withheldBy(r *attest.Release) error {
+	objects := []store.Digest{r.Lock}
+	for _, b := range r.Builds {
+		objects = append(objects, b.Plan)
+		for _, t := range b.Targets {
+			objects = append(objects, t.Manifest)
+		}
+	}
+	for _, d := range objects {
+		if err := h.files.withheld(objectPath(d)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// withheldIn is the error for a bundle that holds a statement that was
+// withdrawn.
+func (h *Hub) withheldIn(b *attest.Bundle) error {
+	for _, build := range b.Builds {
+		for _, raw := range build.Statements {
+			e, err := attest.ParseEnvelope("statement", raw)
+			if err != nil {
+				return fault.New(fault.Internal, "%w", err)
+			}
+			if err := h.files.withheld(statementPath(e.Digest())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }

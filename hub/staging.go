@@ -19,6 +19,8 @@ import (
 
 	_ "modernc.org/sqlite" // the driver
 
+	"rebuild/index"
+	"rebuild/internal/document"
 	"rebuild/internal/durable"
 	"rebuild/internal/fault"
 	"rebuild/store"
@@ -27,9 +29,9 @@ import (
 // schema is hub.db. Only uploads and statements hold what came from outside;
 // the rest follows from the index, or tells who wrote what.
 const schema = `
-CREATE TABLE uploads (digest TEXT PRIMARY KEY, size INTEGER NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE receiving (id INTEGER PRIMARY KEY, size INTEGER NOT NULL);
-CREATE TABLE statements (digest TEXT PRIMARY KEY, plan TEXT NOT NULL, body BLOB NOT NULL);
+CREATE TABLE uploads (digest TEXT PRIMARY KEY, size INTEGER NOT NULL, at INTEGER NOT NULL, party TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE receiving (id INTEGER PRIMARY KEY, size INTEGER NOT NULL, party TEXT NOT NULL);
+CREATE TABLE statements (digest TEXT PRIMARY KEY, plan TEXT NOT NULL, body BLOB NOT NULL, at INTEGER NOT NULL, party TEXT NOT NULL);
 CREATE INDEX statements_plan ON statements (plan);
 CREATE TABLE journal (id INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, key TEXT NOT NULL, request TEXT NOT NULL, object TEXT NOT NULL, status INTEGER NOT NULL);
 
@@ -39,10 +41,13 @@ CREATE TABLE entries (pos INTEGER PRIMARY KEY, name TEXT NOT NULL, version TEXT 
 CREATE INDEX entries_release ON entries (release);
 CREATE TABLE builds (plan TEXT NOT NULL, release TEXT NOT NULL, PRIMARY KEY (plan, release)) WITHOUT ROWID;
 CREATE TABLE owners (id TEXT PRIMARY KEY, key TEXT NOT NULL) WITHOUT ROWID;
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 `
 
-const schemaVersion = 1
+const schemaVersion = 2
+
+// formatOf names a version of hub.db as the table of versions does.
+func formatOf(version int) string { return fmt.Sprintf("rebuild.hub@%d", version) }
 
 // database is hub.db. One connection writes, so that writers wait for each
 // other in here, as long as their context lets them, and never find it locked.
@@ -71,8 +76,12 @@ func openDatabase(dir string) (*database, error) {
 		return nil, fault.New(fault.Usage, "another hub uses %s", dir).WithHint("give each hub a data folder of its own")
 	}
 	db := &database{lock: lock}
-	if err := db.open(filepath.Join(dir, databaseFile)); err != nil {
-		return nil, errors.Join(err, db.close())
+	err = db.open(filepath.Join(dir, databaseFile))
+	if err == nil { // SQLite makes its files durable, and not their names
+		err = durable.OS{}.SyncDir(dir)
+	}
+	if err != nil {
+		return nil, errors.Join(broken(err), db.close())
 	}
 	return db, nil
 }
@@ -101,7 +110,9 @@ func (db *database) migrate() error {
 		return nil
 	}
 	if version != 0 {
-		return fault.New(fault.SchemaUnsupported, "%s is of version %d, this program uses %d", databaseFile, version, schemaVersion).
+		found, want := formatOf(version), formatOf(schemaVersion)
+		return fault.New(fault.SchemaUnsupported, "%s is %s, which is not supported, this program uses %s", databaseFile, found, want).
+			With("found", found).With("supported", []string{want}).With("migration", document.NoMigration(found, want)).
 			WithHint("use the version of rebuild that wrote it, or give a new --data folder")
 	}
 	return db.update(context.Background(), func(tx *sql.Tx) error {
@@ -154,14 +165,16 @@ type staging struct {
 	dir   string
 	wall  func() time.Time
 	limit int64         // bytes of all that waits
+	share int64         // of them of one party
 	keep  time.Duration // how long an upload waits for its release
+	hold  time.Duration // how long statements do after the last one about their plan
 	files chan struct{} // held while a file and its row come and go together
 }
 
 const uploadDir = "uploads"
 
 func openStaging(db *database, dir string, o Options) (*staging, error) {
-	s := &staging{db, filepath.Join(dir, uploadDir), o.Wall, o.MaxPending, o.KeepUploads, make(chan struct{}, 1)}
+	s := &staging{db, filepath.Join(dir, uploadDir), o.Wall, o.MaxPending, o.MaxShare, o.KeepUploads, o.KeepStatements, make(chan struct{}, 1)}
 	if err := durable.MkdirAll(durable.OS{}, s.dir); err != nil {
 		return nil, fault.New(fault.Internal, "%w", err)
 	}
@@ -195,8 +208,16 @@ func (s *staging) sweep(ctx context.Context) error {
 	return s.expire(ctx)
 }
 
-// expire removes uploads that no release came for in time.
+// expire removes uploads and statements that no release came for in time. The
+// statements about a plan go together, so that nobody waits until a dissent is
+// forgotten and a vote is not.
 func (s *staging) expire(ctx context.Context) error {
+	if err := s.update(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, "DELETE FROM statements WHERE plan IN (SELECT plan FROM statements GROUP BY plan HAVING max(at) < ?)", s.wall().Add(-s.hold).Unix())
+		return err
+	}); err != nil {
+		return err
+	}
 	return s.remove(ctx, "DELETE FROM uploads WHERE at < ? RETURNING digest", s.wall().Add(-s.keep).Unix())
 }
 
@@ -267,9 +288,10 @@ func (s *staging) open(ctx context.Context, d store.Digest) (*os.File, error) {
 	return os.Open(s.path(d))
 }
 
-// receive takes size bytes in as an upload with a digest, and says whether it
-// was there already. Other bytes are CKSUM_MISMATCH, and nothing is kept.
-func (s *staging) receive(ctx context.Context, d store.Digest, size int64, body io.Reader) (bool, error) {
+// receive takes size bytes of a party in as an upload with a digest, and says
+// whether it was there already. Other bytes are CKSUM_MISMATCH, and nothing is
+// kept.
+func (s *staging) receive(ctx context.Context, party string, d store.Digest, size int64, body io.Reader) (bool, error) {
 	known, err := s.has(ctx, d)
 	if err != nil {
 		return false, err
@@ -277,11 +299,11 @@ func (s *staging) receive(ctx context.Context, d store.Digest, size int64, body 
 	if known {
 		return true, same(d, size, body, io.Discard)
 	}
-	id, err := s.reserve(ctx, size)
+	id, err := s.reserve(ctx, party, size)
 	if err != nil {
 		return false, err
 	}
-	duplicate, err := s.take(ctx, id, d, size, body)
+	duplicate, err := s.take(ctx, id, party, d, size, body)
 	if err != nil { // gives the room back, also when the sender is gone
 		err = errors.Join(err, s.update(context.WithoutCancel(ctx), func(tx *sql.Tx) error { return release(tx, id) }))
 	}
@@ -295,34 +317,49 @@ func release(tx *sql.Tx, id int64) error {
 
 // reserve keeps room for an upload before any of it is read, so that many at
 // once do not take more than there is.
-func (s *staging) reserve(ctx context.Context, size int64) (id int64, err error) {
+func (s *staging) reserve(ctx context.Context, party string, size int64) (id int64, err error) {
 	if err := s.expire(ctx); err != nil {
 		return 0, err
 	}
 	err = s.update(ctx, func(tx *sql.Tx) error {
-		if err := s.room(ctx, tx, size); err != nil {
+		if err := s.room(ctx, tx, party, size); err != nil {
 			return err
 		}
-		return tx.QueryRowContext(ctx, "INSERT INTO receiving (size) VALUES (?) RETURNING id", size).Scan(&id)
+		return tx.QueryRowContext(ctx, "INSERT INTO receiving (size, party) VALUES (?, ?) RETURNING id", size, party).Scan(&id)
 	})
 	return id, err
 }
 
-// room says whether so much more may wait.
-func (s *staging) room(ctx context.Context, tx *sql.Tx, size int64) error {
-	var pending int64
-	if err := tx.QueryRowContext(ctx, `SELECT (SELECT coalesce(sum(size), 0) FROM uploads) + (SELECT coalesce(sum(size), 0) FROM receiving)
-		+ (SELECT coalesce(sum(length(body)), 0) FROM statements)`).Scan(&pending); err != nil {
+// maxWaiting is how many things of one party wait at a time: each is a file or
+// a row, however small.
+const maxWaiting = 10_000
+
+// room says whether so much more of a party may wait. Each party has its share,
+// and those that only own something have no more than half of it all together:
+// so nobody takes the room of the operators and signers.
+func (s *staging) room(ctx context.Context, tx *sql.Tx, party string, size int64) error {
+	if size > s.share {
+		return refuse(http.StatusRequestEntityTooLarge, fault.New(fault.Parse, "%d bytes are more than one party may have waiting, %d", size, s.share))
+	}
+	var all, owners, own, things int64
+	if err := tx.QueryRowContext(ctx, `SELECT coalesce(sum(size), 0), coalesce(sum(size) FILTER (WHERE party GLOB ?), 0),
+			coalesce(sum(size) FILTER (WHERE party = ?), 0), count(*) FILTER (WHERE party = ?)
+		FROM (SELECT size, party FROM uploads UNION ALL SELECT size, party FROM receiving UNION ALL SELECT length(body), party FROM statements)`,
+		ownerParty+"*", party, party).Scan(&all, &owners, &own, &things); err != nil {
 		return err
 	}
-	if pending+size > s.limit {
-		return refuse(http.StatusServiceUnavailable, fault.New(fault.IndexFetch, "%d bytes wait for their releases, of at most %d", pending, s.limit).
+	if own+size > s.share || things >= maxWaiting {
+		return refuse(http.StatusTooManyRequests, fault.New(fault.IndexFetch, "%d bytes in %d pieces of %s wait for their releases, of at most %d and %d",
+			own, things, party, s.share, maxWaiting).WithHint("publish what waits, or try again when it has expired"))
+	}
+	if all+size > s.limit || strings.HasPrefix(party, ownerParty) && owners+size > s.limit/2 {
+		return refuse(http.StatusServiceUnavailable, fault.New(fault.IndexFetch, "%d bytes wait for their releases, of at most %d", all, s.limit).
 			WithHint("try again later"))
 	}
 	return nil
 }
 
-func (s *staging) take(ctx context.Context, id int64, d store.Digest, size int64, body io.Reader) (duplicate bool, err error) {
+func (s *staging) take(ctx context.Context, id int64, party string, d store.Digest, size int64, body io.Reader) (duplicate bool, err error) {
 	w, err := durable.Create(durable.OS{}, s.dir)
 	if err != nil {
 		return false, fault.New(fault.Internal, "%w", err)
@@ -337,7 +374,7 @@ func (s *staging) take(ctx context.Context, id int64, d store.Digest, size int64
 			return fault.New(fault.Internal, "%w", err)
 		}
 		return s.update(ctx, func(tx *sql.Tx) error {
-			done, err := tx.ExecContext(ctx, "INSERT INTO uploads VALUES (?, ?, ?) ON CONFLICT DO NOTHING", string(d), size, s.wall().Unix())
+			done, err := tx.ExecContext(ctx, "INSERT INTO uploads VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", string(d), size, s.wall().Unix(), party)
 			if err != nil {
 				return err
 			}
@@ -374,31 +411,61 @@ func incomplete(err error) error {
 	return refuse(http.StatusBadRequest, fault.New(fault.Usage, "the body is not complete: %w", err))
 }
 
-// wait keeps a statement until its release comes, and says whether it was there
-// already.
-func (s *staging) wait(ctx context.Context, plan, digest store.Digest, body []byte) (duplicate bool, err error) {
+// wait keeps a statement of a party until its release comes, and says whether
+// it was there already. One that is sent again waits from then on.
+func (s *staging) wait(ctx context.Context, party string, plan, digest store.Digest, body []byte) (duplicate bool, err error) {
+	if err := s.expire(ctx); err != nil {
+		return false, err
+	}
 	return duplicate, s.update(ctx, func(tx *sql.Tx) error {
-		if err := s.room(ctx, tx, int64(len(body))); err != nil {
-			return err
-		}
-		done, err := tx.ExecContext(ctx, "INSERT INTO statements VALUES (?, ?, ?) ON CONFLICT DO NOTHING", string(digest), string(plan), body)
+		again, err := tx.ExecContext(ctx, "UPDATE statements SET at = ? WHERE digest = ?", s.wall().Unix(), string(digest))
 		if err != nil {
 			return err
 		}
-		n, err := done.RowsAffected()
-		duplicate = n == 0
+		if n, err := again.RowsAffected(); n > 0 || err != nil {
+			duplicate = n > 0
+			return err
+		}
+		var said int
+		if err := tx.QueryRowContext(ctx, "SELECT count(*) FROM statements WHERE plan = ? AND party = ?", string(plan), party).Scan(&said); err != nil {
+			return err
+		}
+		if said >= index.MaxStatementsOfKey {
+			return fault.New(fault.Semantic, "%d statements of %s about plan %s wait, at most %d do", said, party, plan, index.MaxStatementsOfKey)
+		}
+		if err := s.room(ctx, tx, party, int64(len(body))); err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, "INSERT INTO statements VALUES (?, ?, ?, ?, ?)", string(digest), string(plan), body, s.wall().Unix(), party)
 		return err
 	})
 }
 
-// waiting returns the statements about a plan that wait, by digest.
-func (s *staging) waiting(ctx context.Context, plan store.Digest) ([][]byte, error) {
-	found, err := texts(s.read.QueryContext(ctx, "SELECT body FROM statements WHERE plan = ? ORDER BY digest", string(plan)))
-	var out [][]byte
-	for _, text := range found {
-		out = append(out, []byte(text))
+// heard removes a statement that is in the index now.
+func (s *staging) heard(ctx context.Context, digest store.Digest) error {
+	return s.update(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, "DELETE FROM statements WHERE digest = ?", string(digest))
+		return err
+	})
+}
+
+// waiting returns the statements about a plan that wait.
+func (s *staging) waiting(ctx context.Context, plan store.Digest) (map[store.Digest][]byte, error) {
+	rows, err := s.read.QueryContext(ctx, "SELECT digest, body FROM statements WHERE plan = ?", string(plan))
+	if err != nil {
+		return nil, broken(err)
 	}
-	return out, broken(err)
+	defer rows.Close()
+	out := map[store.Digest][]byte{}
+	for rows.Next() {
+		var digest string
+		var body []byte
+		if err := rows.Scan(&digest, &body); err != nil {
+			return nil, broken(err)
+		}
+		out[store.Digest(digest)] = body
+	}
+	return out, broken(rows.Err())
 }
 
 // maxJournal is how many writes are remembered.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -22,8 +21,8 @@ type FetchOptions struct {
 	Pipeline *Pipeline
 	Lock     *Lock  // nil: there is none; then images can't be fetched
 	State    string // state root; made if missing
-	// Client makes the requests, such as that of [FetchClient]. Its redirect
-	// policy and cookies are not used.
+	// Client makes the requests, such as that of [FetchClient], or of a [Reach]
+	// where nobody has looked at the URLs. Its redirect policy and cookies are not used.
 	Client *http.Client
 	Jobs   int // downloads at one time; less than 1 is 1
 	// Stall is how long a server may send nothing, and Rate the bytes a second
@@ -59,15 +58,7 @@ const (
 // FetchClient returns a client that looks at no environment: no proxy, no
 // cookies, no transparent decompression.
 func FetchClient() *http.Client {
-	dialer := &net.Dialer{Timeout: 15 * time.Second}
-	return &http.Client{Transport: &http.Transport{
-		DialContext:            dialer.DialContext,
-		DisableCompression:     true,
-		ForceAttemptHTTP2:      true,
-		MaxResponseHeaderBytes: 64 << 10,
-		ResponseHeaderTimeout:  30 * time.Second,
-		TLSHandshakeTimeout:    15 * time.Second,
-	}}
+	return &http.Client{Transport: fetchTransport(nil)}
 }
 
 // Fetch brings every source and image that the targets need into the store. It

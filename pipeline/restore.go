@@ -31,7 +31,7 @@ const (
 // Restore makes the pipeline of a plan again, in a folder that it creates, from
 // the definitions that the plan names, and plans it. What is not in a plan is
 // not restored: where files lay, comments, exporter settings. hints are URLs of
-// sources, by digest; only those of the web are taken.
+// sources, by digest; only those of the web are taken, 16 for each.
 //
 // Whatever the definitions say, the result is a plan with the very bytes of
 // doc, or an error: EVIDENCE_MISMATCH (12) if it comes out otherwise, the error
@@ -295,8 +295,12 @@ func (r *restorer) settings(s *attest.PlanStage) map[string]any {
 	return out
 }
 
+// maxHints is how many hints of a source are taken: each may take its time.
+const maxHints = 16
+
 func (r *restorer) urls(d store.Digest) []any {
-	return anys(slices.DeleteFunc(slices.Clone(r.hints[d]), func(u string) bool { return !isWeb(u) }))
+	web := slices.DeleteFunc(slices.Clone(r.hints[d]), func(u string) bool { return !isWeb(u) })
+	return anys(web[:min(len(web), maxHints)])
 }
 
 func imageSettings(i attest.ImageSettings) map[string]any {

@@ -3,6 +3,7 @@ package pipeline_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -231,6 +232,18 @@ func TestRestoreTakesHintsOfTheWebOnly(t *testing.T) {
 	}
 	if got := again.Hints(); len(got) != 1 || strings.Join(got[d], " ") != "https://example.org/good" {
 		t.Errorf("got %v", got)
+	}
+	// Nor can they keep a reproduction busy for ever.
+	var many []string
+	for i := range 10_000 {
+		many = append(many, fmt.Sprintf("https://example.org/slow%d", i))
+	}
+	again, err = pipeline.Restore(context.Background(), filepath.Join(t.TempDir(), "many"), &p.Doc, s, map[store.Digest][]string{d: many})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(again.Hints()[d]); n != 16 {
+		t.Errorf("%d hints are taken", n)
 	}
 }
 

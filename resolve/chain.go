@@ -130,12 +130,12 @@ func (w *walk) visit(name string) (int, error) {
 	}
 	if n, done := w.longest[name]; done {
 		if len(w.path)+n > MaxDepth {
-			return 0, tooDeep(append(w.path, w.rest(name)...))
+			return 0, TooDeep(append(w.path, w.rest(name)...))
 		}
 		return n, nil
 	}
 	if len(w.path) == MaxDepth {
-		return 0, tooDeep(append(w.path, name))
+		return 0, TooDeep(append(w.path, name))
 	}
 	w.on[name] = true
 	w.path = append(w.path, name)
@@ -176,8 +176,8 @@ func cycle(chain []string) error {
 		WithHint("ask the owners to break the cycle, or choose other versions")
 }
 
-// tooDeep is the error for a chain of needs that is too long (DEPTH).
-func tooDeep(chain []string) error {
+// TooDeep is the error for a chain of needs that is too long (DEPTH).
+func TooDeep(chain []string) error {
 	return fault.New(fault.Depth, "more than %d packages need each other in a chain: %s", MaxDepth, strings.Join(chain, " > ")).
 		With("chain", slices.Clone(chain)).WithHint("choose versions that need less")
 }

@@ -271,3 +271,27 @@ func FuzzText(f *testing.F) {
 		}
 	})
 }
+
+// FuzzSuppressions: what is read as suppressions has a reason for each, and takes
+// away no finding but the one that it names.
+func FuzzSuppressions(f *testing.F) {
+	f.Add("schema_version = \"rebuild.semver@1.0.0\"\n[[suppress]]\nkind = \"export_removed\"\nsubject = \"x\"\nreason = \"never used\"\n", "x")
+	f.Fuzz(func(t *testing.T, text, subject string) {
+		s, err := LoadSuppressions(SuppressionFile, []byte(text))
+		if err != nil {
+			return
+		}
+		named := false
+		for _, x := range s.Suppress {
+			if strings.TrimSpace(x.Reason) == "" || x.Subject == "" {
+				t.Errorf("taken: %+v", x)
+			}
+			named = named || x.Kind == ExportRemoved && x.Subject == subject && x.Version == ""
+		}
+		found := []Finding{{Kind: ExportRemoved, Subject: subject, Level: Breaking}}
+		s.Apply(found)
+		if taken := found[0].Suppressed != ""; taken != named {
+			t.Errorf("%q: taken away %t, named %t", subject, taken, named)
+		}
+	})
+}
