@@ -37,7 +37,7 @@ func scale(full, small int) int {
 }
 
 // rack is a logged index in which a benchmark publishes. All releases are of one
-// plan, whose votes are logged and judged once.
+// plan, whose votes are logged and judged once, until plan begins another.
 type rack struct {
 	*testing.B
 	w        *attesttest.World
@@ -82,20 +82,37 @@ func openRack(b *testing.B, w *attesttest.World, dir string) *rack {
 	var err error
 	r.x, err = index.Open(dir, rackWriting(w))
 	must(b, err)
-	_, err = r.x.AddStatements(b.Context(), w.PlanJSON, w.Statements())
-	must(b, err)
-	policy := w.LoadPolicy()
-	r.evidence, err = r.x.Evidence(b.Context(), w.Plan.Digest())
-	must(b, err)
-	chain, err := r.evidence.Chain(policy)
-	must(b, err)
-	verdict, err := attest.Judge(policy, w.Plan, r.evidence.Statements, chain, nil, attesttest.Now)
-	must(b, err)
-	r.met, err = verdict.Met()
-	must(b, err)
 	r.manifest, err = w.Store.Read(w.Stages[1].Manifest, 1<<20)
 	must(b, err)
+	r.vote()
 	return r
+}
+
+// plan begins the plan of another pipeline, for what is published next.
+func (r *rack) plan(pipeline string) {
+	plan := *r.w.Plan
+	plan.Pipeline = pipeline
+	var err error
+	r.w.PlanJSON, err = attest.EncodePlan(&plan)
+	must(r, err)
+	r.w.Plan, err = attest.DecodePlan("plan.json", r.w.PlanJSON)
+	must(r, err)
+	r.vote()
+}
+
+// vote logs the votes for the plan and judges them.
+func (r *rack) vote() {
+	_, err := r.x.AddStatements(r.Context(), r.w.PlanJSON, r.w.Statements())
+	must(r, err)
+	policy := r.w.LoadPolicy()
+	r.evidence, err = r.x.Evidence(r.Context(), r.w.Plan.Digest())
+	must(r, err)
+	chain, err := r.evidence.Chain(policy)
+	must(r, err)
+	verdict, err := attest.Judge(policy, r.w.Plan, r.evidence.Statements, chain, nil, attesttest.Now)
+	must(r, err)
+	r.met, err = verdict.Met()
+	must(r, err)
 }
 
 // sign makes a release of NAME at VERSION, which pins what it needs.
@@ -346,9 +363,9 @@ func benchVerifyOne(b *testing.B, w *attesttest.World, dir, name string) {
 		first.requests.Load(), first.bytes.Load(), second.requests.Load(), second.bytes.Load(), second.unchanged.Load())
 }
 
-// graph publishes packages in layers that need some of those below, and returns
-// their names.
-func (r *rack) graph(count, layers, needs int) []string {
+// graph publishes packages in layers that need some of those below, of one plan
+// or each of its own, and returns their names.
+func (r *rack) graph(count, layers, needs int, own bool) []string {
 	var all []string
 	pick := rand.New(rand.NewPCG(1, 2))
 	for i := range count {
@@ -358,6 +375,9 @@ func (r *rack) graph(count, layers, needs int) []string {
 			depends[all[pick.IntN(below)]] = []string{"^1", ">=1.0.0, <2", "*"}[pick.IntN(3)]
 		}
 		all = append(all, fmt.Sprintf("pkg%05d", i))
+		if own {
+			r.plan(all[i])
+		}
 		r.publish(all[i], depends)
 	}
 	return all

@@ -30,6 +30,7 @@ var changing = []struct {
 	{regexp.MustCompile(`— (\S+) [A-Za-z0-9+/]{60,}=*`), "— $1 …"},
 	{regexp.MustCompile(`\+[0-9a-f]{8}\+[A-Za-z0-9+/]{44}`), "+…"},
 	{regexp.MustCompile(`[A-Za-z0-9+/]{43}=`), "KEY"},
+	{regexp.MustCompile(`\b127\.0\.0\.1:[0-9]{4,5}\b`), "127.0.0.1:PORT"},
 	{regexp.MustCompile(`\b20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9:]{8}Z`), "TIME"},
 }
 

@@ -87,7 +87,7 @@ func writeProvenance(results string, plan *attest.Plan, operator string, signer 
 		if err != nil {
 			return nil, err
 		}
-		result, provenance := provenanceOf(plan, operator, raw, signer.Public())
+		result, provenance := provenanceOf(plan, raw, signer.Public())
 		if provenance == nil {
 			continue
 		}
@@ -106,9 +106,9 @@ func writeProvenance(results string, plan *attest.Plan, operator string, signer 
 	return out, nil
 }
 
-// provenanceOf returns the provenance of a result that key signed for the
-// operator, nil of everything else: a provenance is none, nor is a failure.
-func provenanceOf(plan *attest.Plan, operator string, raw []byte, key attest.PublicKey) (result store.Digest, provenance []byte) {
+// provenanceOf returns the provenance of a result that key signed, nil of
+// everything else: a provenance is none, nor is a failure.
+func provenanceOf(plan *attest.Plan, raw []byte, key attest.PublicKey) (result store.Digest, provenance []byte) {
 	e, err := attest.ParseEnvelope("statement", raw)
 	if err != nil {
 		return "", nil

@@ -134,6 +134,14 @@ func sparingly() (end func()) {
 	return func() { debug.SetGCPercent(before) }
 }
 
+// generously makes the garbage collector run more rarely until what it returns
+// is called: of many packages each is small and soon done with, and what lives
+// at one time is little.
+func generously() (end func()) {
+	before := debug.SetGCPercent(400)
+	return func() { debug.SetGCPercent(before) }
+}
+
 // openFolder opens a directory that everything is then resolved in. Anything
 // else is code, and is not waited for.
 func openFolder(dir string, code fault.Code) (*os.Root, error) {
@@ -182,18 +190,10 @@ func writeOutput(a *app, path string, data []byte) error {
 		_, err := a.stdout.Write(data)
 		return err
 	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
-	if errors.Is(err, os.ErrExist) {
+	if _, err := os.Lstat(path); err == nil {
 		return thereAlready(path)
 	}
-	if err != nil {
-		return unwritable("--output", err)
-	}
-	_, err = f.Write(data)
-	if err = errors.Join(err, f.Close()); err != nil {
-		os.Remove(path) // it is not whole
-	}
-	return unwritable("--output", err)
+	return writeWhole("--output", path, data)
 }
 
 func thereAlready(path string) error {
@@ -222,9 +222,18 @@ func (o output) missing() (bool, error) {
 	return false, err
 }
 
-// writeFile writes a file durably, and the folders it is in. flag led to it.
+// writeFile writes a file durably, and the folders it is in, where it removes
+// what killed writers left half written. flag led to it.
 func writeFile(flag, path string, data []byte) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if err := durable.MkdirAll(durable.OS{}, filepath.Dir(path)); err != nil {
+		return unwritable(flag, err)
+	}
+	return writeWhole(flag, path, data)
+}
+
+// writeWhole is writeFile in a folder that is there.
+func writeWhole(flag, path string, data []byte) error {
+	if err := durable.Sweep(durable.OS{}, filepath.Dir(path)); err != nil && !errors.Is(err, fs.ErrPermission) {
 		return unwritable(flag, err)
 	}
 	return unwritable(flag, durable.WriteFile(durable.OS{}, path, data))

@@ -40,7 +40,8 @@ func (a *app) indexServeCommand() *cobra.Command {
 		`  rebuild index serve release/index
   rebuild index serve /srv/index --listen 0.0.0.0:8017 --verbose`, cobra.ExactArgs(1),
 		func(ctx context.Context, args []string) (result, error) {
-			files, err := hub.OpenFiles(args[0], hub.FilesOptions{Wall: a.now, Withdrawn: o.withdrawn})
+			a.finishIndex(ctx, args[0])
+			files, err := hub.OpenFiles(args[0], hub.FilesOptions{Wall: a.wall, Withdrawn: o.withdrawn})
 			if err != nil {
 				return nil, err
 			}
@@ -49,6 +50,20 @@ func (a *app) indexServeCommand() *cobra.Command {
 		})
 	o.flags(c, "127.0.0.1:8017")
 	return c
+}
+
+// finishIndex shows readers what a writer that crashed has logged and not shown.
+// An index that can not be written is served as it is, as everywhere else:
+// readers who miss something say so themselves.
+func (a *app) finishIndex(ctx context.Context, dir string) {
+	finished, err := index.Finish(ctx, dir)
+	switch {
+	case err != nil:
+		a.note("a publication was interrupted here and can not be finished: %s", oneLine(err.Error()))
+		a.note("run rebuild index fsck %s --repair; until then readers may say VIEW_MISMATCH", dir)
+	case finished:
+		a.note("finished a publication that was interrupted")
+	}
 }
 
 func (a *app) hubCommand() *cobra.Command {
@@ -95,7 +110,7 @@ func (a *app) hubServe(ctx context.Context, o hubOptions) (result, error) {
 	}
 	h, err := hub.New(ctx, hub.Options{
 		Index: x, Policy: policy, Dir: o.index, Origin: origin, Data: o.data, Withdrawn: o.withdrawn,
-		Now: a.now, Wall: a.now, Trouble: a.logLine,
+		Now: a.now, Wall: a.wall, Trouble: a.logLine,
 	})
 	if err != nil {
 		return nil, err
@@ -125,7 +140,7 @@ func (a *app) serve(ctx context.Context, o listenOptions, h http.Handler, path s
 		l.Close()
 		return nil, err
 	}
-	service := hub.Service{Handler: h, Wall: a.now}
+	service := hub.Service{Handler: h, Wall: a.wall}
 	if o.verbose {
 		service.Access = a.logLine
 	}

@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"rebuild/attest"
+	"rebuild/folder"
 	"rebuild/hub"
+	"rebuild/index"
 	"rebuild/internal/fault"
 	"rebuild/store"
 )
@@ -25,6 +28,7 @@ type hubPublishOptions struct {
 	key            string // signs uploads; "" if the hub has everything
 	output         string // file for the bundle as the hub has it; "" for none
 	patience       time.Duration
+	strictLicense  bool
 }
 
 // hubPatience is how long a hub has, unless told otherwise, to show what it took.
@@ -40,36 +44,48 @@ func (o *hubPublishOptions) hubFlags(c *cobra.Command) {
 // publishToHub verifies a release, sends it with all that it rests on, and
 // waits until the hub's index shows it. The release is a bundle with its
 // archive, or what release sign wrote, with the results that it was signed for.
-func (a *app) publishToHub(ctx context.Context, o hubPublishOptions) (result, error) {
+func (a *app) publishToHub(ctx context.Context, o hubPublishOptions, r *pushReport) error {
 	policy, err := a.readPolicy(o.policy)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if o.archive == "" {
+		if err := noBundle(o.file, "give the package's archive too, with --archive FILE"); err != nil {
+			return err
+		}
 		signed, err := a.readInput(o.file, attest.MaxEnvelope)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		_, d, err := a.draftOf(ctx, &o.releaseOptions, o.file, signed)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		return a.pushRelease(ctx, o, policy, &attest.Bundle{Release: signed, Evidence: d.Evidence}, d.pkg.Archive())
+		return a.pushRelease(ctx, o, policy, &attest.Bundle{Release: signed, Evidence: d.Evidence}, d.pkg.Archive(), r)
 	}
 	in, err := a.openLarge(o.file, attest.MaxBundle)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer in.Close()
 	b, err := readBundle(policy, o.file, in)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	archive, err := a.readInput(o.archive, attest.MaxArchive)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return a.pushRelease(ctx, o, policy, b, archive)
+	return a.pushRelease(ctx, o, policy, b, archive, r)
+}
+
+// noBundle refuses a bundle where a signed release is read: its first bytes would
+// only look like a damaged one.
+func noBundle(file, hint string) error {
+	if strings.HasSuffix(file, ".rbundle") {
+		return fault.New(fault.Usage, "%s is a bundle, and no signed release", file).WithHint("%s", hint)
+	}
+	return nil
 }
 
 // releaseToHub publishes what release sign wrote, and lays the same files out
@@ -106,40 +122,82 @@ func (a *app) releaseToHub(ctx context.Context, o hubPublishOptions) (result, er
 	if !there {
 		o.output = r.Bundle
 	}
-	if _, err := a.pushRelease(ctx, o, policy, b, d.pkg.Archive()); err != nil {
+	if err := a.pushRelease(ctx, o, policy, b, d.pkg.Archive(), &pushReport{}); err != nil {
 		return nil, err
 	}
 	return r, nil
 }
 
-// pushRelease publishes a release that is in memory. It is verified here first:
-// what a policy refuses is sent to nobody.
-func (a *app) pushRelease(ctx context.Context, o hubPublishOptions, policy *attest.Policy, b *attest.Bundle, archive []byte) (result, error) {
-	if _, err := attest.Admit(policy, b, archive, a.now()); err != nil {
-		return nil, err
+// pushRelease publishes a release that is in memory, and fills the report as far
+// as it comes. It is verified here first: what a policy refuses is sent to nobody.
+func (a *app) pushRelease(ctx context.Context, o hubPublishOptions, policy *attest.Policy, b *attest.Bundle, archive []byte, r *pushReport) error {
+	admitted, err := attest.Admit(policy, b, archive, a.now())
+	if err != nil {
+		return err
+	}
+	r.admit(admitted)
+	if err := o.authorRules(a, admitted.Document(), &r.packageReport); err != nil {
+		return err
 	}
 	client, end, err := a.hubClient(o.hub, o.key)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer end()
+	if err := a.hubBreaks(ctx, client.Base, policy, archive, &r.packageReport); err != nil {
+		return err
+	}
 	published, err := client.Publish(ctx, b, archive, func(what string) { a.note("sent %s", oneLine(what)) })
 	if err != nil {
-		return nil, err
+		return err
 	}
-	r := pushResult{*published, client.Base}
+	r.OK, r.Duplicate, r.LogIndex, r.PublishedAt, r.Hub = published.OK, published.Duplicate, published.LogIndex, published.PublishedAt, client.Base
 	if log := policy.Log(); log != nil && published.LogIndex != nil {
 		if _, err := client.Await(ctx, log, *published.LogIndex, o.patience); err != nil {
-			return r, err
+			return err
 		}
+		r.Checks = append(r.Checks, "log")
 	}
 	if err := client.AwaitRelease(ctx, published.Name, published.Version, b.Release, o.patience); err != nil {
-		return r, err
+		return err
 	}
 	if err := a.verifyPushed(ctx, client.Base, policy, published); err != nil {
-		return r, err
+		return err
 	}
-	return r, a.writePushed(ctx, o, client, policy, b)
+	r.Checks = append(r.Checks, "read back")
+	return a.writePushed(ctx, o, client, policy, b)
+}
+
+// hubBreaks warns of what a release breaks that the hub's index has, as for an
+// index folder.
+func (a *app) hubBreaks(ctx context.Context, base string, policy *attest.Policy, archive []byte, r *packageReport) error {
+	pkg, err := attest.OpenPackage("the archive", archive)
+	if err != nil {
+		return err
+	}
+	a.warn(r, a.breaks(ctx, func(ctx context.Context) (*index.Reader, error) {
+		x, err := a.openIndexThrough(ctx, base+"/index/", policy, opening{}, pastCaches)
+		if err != nil {
+			return nil, err
+		}
+		return x.Reader, nil
+	}, pkg))
+	return nil
+}
+
+// authorRules are those for who publishes, which somebody may have packed
+// without. What draftOf has warned of already is only reported.
+func (o *hubPublishOptions) authorRules(a *app, doc attest.PackageDocument, r *packageReport) error {
+	c := folder.Checked{Document: &doc}
+	if err := c.Rules(rebuildVersion(), o.strictLicense); err != nil {
+		return fault.In(err, attest.PackageFile)
+	}
+	if o.archive == "" {
+		r.Warnings = append(r.Warnings, c.Warnings...)
+	} else {
+		a.warn(r, c.Warnings)
+	}
+	return nil
 }
 
 // writePushed writes the bundle as everybody gets it from now on: with the
@@ -209,14 +267,34 @@ func (a *app) verifyPushed(ctx context.Context, base string, policy *attest.Poli
 	return x.Commit()
 }
 
-// pushResult says what was published, and where.
-type pushResult struct {
-	hub.Published
-	Hub string `json:"hub"`
+// pushReport says which release was published, and where, or how far that came.
+type pushReport struct {
+	packageReport
+	OK          bool         `json:"ok"` // as the hub answered
+	Duplicate   bool         `json:"duplicate"`
+	Release     store.Digest `json:"release,omitempty"`
+	LogIndex    *int64       `json:"log_index,omitempty"`
+	PublishedAt string       `json:"published_at,omitempty"`
+	Hub         string       `json:"hub,omitempty"`
 }
 
-// Print prints the release's digest.
-func (r pushResult) Print(out io.Writer) { fmt.Fprintln(out, r.Release) }
+func (r *pushReport) base() *packageReport { return &r.packageReport }
+
+// admit takes what a policy has let through.
+func (r *pushReport) admit(p *attest.Publication) {
+	release := p.Release().Release()
+	doc := p.Document()
+	r.describe(&doc)
+	r.Release, r.Cksum, r.Manifest = p.Release().Digest(), release.Cksum, release.Files
+	r.Checks = append(r.Checks, "release", "quorum", "files", "archive")
+}
+
+// Print prints the release's digest, once the hub has said that it has it.
+func (r *pushReport) Print(out io.Writer) {
+	if r.OK {
+		fmt.Fprintln(out, r.Release)
+	}
+}
 
 // hubSendCommand is how operators bring their results to a hub.
 func (a *app) hubSendCommand() *cobra.Command {
@@ -279,7 +357,7 @@ func (a *app) sendResults(ctx context.Context, o hubPublishOptions, client *hub.
 	if err != nil {
 		return nil, err
 	}
-	if err := a.addMissing(folder, plan, logged); err != nil {
+	if err := a.addMissing(folder, logged); err != nil {
 		return nil, err
 	}
 	for name, data := range map[string][]byte{attest.EventsFile: logged.Events, attest.ProofFile: logged.Proof} {

@@ -12,8 +12,11 @@ import (
 	"time"
 
 	"rebuild/attest"
+	"rebuild/hub"
 	"rebuild/index"
 	"rebuild/internal/fault"
+	"rebuild/pull"
+	"rebuild/store"
 )
 
 // opening is what a verb says about an index beside its location and policy.
@@ -56,8 +59,10 @@ func (a *app) openIndexThrough(ctx context.Context, location string, policy *att
 		o.now = a.now()
 	}
 	var lines sync.Mutex // readers may be used by several goroutines
-	r, err := index.NewReader(ctx, src, index.Reading{
+	var r *index.Reader
+	r, err = index.NewReader(ctx, src, index.Reading{
 		Policy: policy, State: state, Now: o.now, Offline: o.offline,
+		Elsewhere: a.elsewhere(location, o.offline, src, func() string { return r.Config().API }),
 		Notice: func(text string) {
 			lines.Lock()
 			defer lines.Unlock()
@@ -68,6 +73,40 @@ func (a *app) openIndexThrough(ctx context.Context, location string, policy *att
 		return nil, err
 	}
 	return &opened{r, src.String(), src, state}, nil
+}
+
+// elsewhereTime is how long an archive may take that the index does not have.
+const elsewhereTime = 10 * time.Minute
+
+// elsewhere is where archives are looked for that an index does not have: in the
+// hub that it belongs to, and where the signers of the release say that it is
+// (requirements B16, B17). api is the hub that the index names.
+func (a *app) elsewhere(location string, offline bool, src index.Source, api func() string) index.Elsewhere {
+	if offline {
+		return nil
+	}
+	return func(ctx context.Context, digest store.Digest, release *attest.Release) ([]byte, error) {
+		client := a.httpClient()
+		client.Timeout = elsewhereTime
+		defer client.CloseIdleConnections()
+		at, err := index.Locate(location)
+		if err != nil {
+			return nil, err
+		}
+		var data []byte
+		if base, none := hub.ParseURL(orDefault(api(), at.Hub)); none == nil {
+			data, err = (&hub.Client{HTTP: client, Base: base, Now: a.now, Wait: wait}).Snapshot(ctx, digest, release)
+		} else {
+			data, err = hub.Located(ctx, client, release)
+		}
+		if err != nil || data == nil {
+			return nil, err
+		}
+		if cache, ok := src.(*pull.Cache); ok {
+			err = cache.Put(store.Digest("sha256:"+release.Cksum), data)
+		}
+		return data, err
+	}
 }
 
 // indexState loads what this client saw: state.json in the state root, or in the
@@ -98,7 +137,7 @@ func (a *app) indexSource(ctx context.Context, location string, offline bool) (i
 		if err != nil {
 			return nil, err
 		}
-		return index.Dir(root.FS(), dir), nil
+		return wholeOrFlat(ctx, at, index.Folder(root, dir))
 	}
 	if offline {
 		return nil, fault.New(fault.OfflineIndex, "%s is on a server, and --offline asks nobody", at).
@@ -110,7 +149,7 @@ func (a *app) indexSource(ctx context.Context, location string, offline bool) (i
 	}
 	src := index.Remote(at.URL, in)
 	if !at.Bare {
-		return src, nil
+		return wholeOrFlat(ctx, at, src)
 	}
 	// A server that was named alone has its index at /index/, or is one.
 	_, err = src.Get(ctx, "config.json", 64<<10, false)
@@ -120,6 +159,15 @@ func (a *app) indexSource(ctx context.Context, location string, offline bool) (i
 		return index.Remote(&top, in), nil
 	}
 	return src, err
+}
+
+// wholeOrFlat is the source of a folder, or of the list in it if that is what
+// was named and all that is there.
+func wholeOrFlat(ctx context.Context, at index.Location, folder index.Source) (index.Source, error) {
+	if !at.Flat {
+		return folder, nil
+	}
+	return index.Flat(ctx, folder)
 }
 
 // remoting is how servers are read: with a cache in the state root, and limits

@@ -315,15 +315,8 @@ func (a *app) indexAddCommand() *cobra.Command {
 			if err != nil {
 				return nil, err
 			}
-			r := &addResult{Added: []added{}}
-			for _, thing := range args {
-				some, err := a.addThing(ctx, o, x, thing)
-				if err != nil {
-					return r, unwritable("--index", err)
-				}
-				r.Added = append(r.Added, some...)
-			}
-			return r, nil
+			r, err := a.addAll(ctx, o, x, args)
+			return r, unwritable("--index", err)
 		})
 	f := c.Flags()
 	f.StringVar(&o.index, "index", "", "folder of the index")
@@ -362,9 +355,34 @@ func (r *addResult) Print(out io.Writer) {
 	}
 }
 
+// addAll enters things one after the other. The chains of results are written
+// behind all of them, also of those before one that is refused: each then has the
+// proof of the same state of the log, and the same command again changes nothing.
+func (a *app) addAll(ctx context.Context, o *addOptions, x *index.Index, things []string) (*addResult, error) {
+	r := &addResult{Added: []added{}}
+	var results []string
+	var failed error
+	for _, thing := range things {
+		var some []added
+		if some, failed = a.addThing(ctx, o, x, thing); failed != nil {
+			break
+		}
+		r.Added = append(r.Added, some...)
+		if isFolder(thing) {
+			results = append(results, thing)
+		}
+	}
+	for _, dir := range results {
+		if err := a.writeChain(ctx, x, dir); failed == nil {
+			failed = err
+		}
+	}
+	return r, failed
+}
+
 // addThing enters what an argument names, whatever it is.
 func (a *app) addThing(ctx context.Context, o *addOptions, x *index.Index, thing string) ([]added, error) {
-	if info, err := os.Stat(thing); err == nil && info.IsDir() {
+	if isFolder(thing) {
 		return a.addResults(ctx, x, thing)
 	}
 	switch {
@@ -399,10 +417,9 @@ func (a *app) addThing(ctx context.Context, o *addOptions, x *index.Index, thing
 	return []added{{"policy " + next.Name(), event.Object, &event.Seq, duplicate}}, err
 }
 
-// addResults enters the statements of a results folder, and writes the chain of
-// their plan back into it, so that who judges them can see what was logged.
+// addResults enters the statements of a results folder.
 func (a *app) addResults(ctx context.Context, x *index.Index, dir string) ([]added, error) {
-	plan, found, err := readResults(dir)
+	_, found, err := readResults(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -414,28 +431,38 @@ func (a *app) addResults(ctx context.Context, x *index.Index, dir string) ([]add
 	for _, e := range entered {
 		out = append(out, added{"statement " + string(e.Event.Object), e.Event.Object, &e.Event.Seq, e.Duplicate})
 	}
+	return out, nil
+}
+
+// writeChain writes what the log has about the plan of a results folder back into
+// it, so that who judges the results can see what was logged.
+func (a *app) writeChain(ctx context.Context, x *index.Index, dir string) error {
+	plan, _, err := readResults(dir)
+	if err != nil {
+		return err
+	}
 	logged, err := x.Evidence(ctx, plan.Digest())
 	if err != nil {
-		return out, err
+		return err
 	}
 	folder, err := findPlanFolder(dir)
 	if err != nil {
-		return out, err
+		return err
 	}
-	if err := a.addMissing(folder, plan, &logged); err != nil {
-		return out, err
+	if err := a.addMissing(folder, &logged); err != nil {
+		return err
 	}
 	for _, f := range []output{{filepath.Join(folder, attest.EventsFile), logged.Events}, {filepath.Join(folder, attest.ProofFile), logged.Proof}} {
 		if err := writeFile("results", f.path, f.data); err != nil {
-			return out, err
+			return err
 		}
 	}
-	return out, nil
+	return nil
 }
 
 // addMissing files the statements that the log has and a results folder has
 // not: a chain is judged whole.
-func (a *app) addMissing(folder string, plan *attest.Plan, logged *attest.BuildEvidence) error {
+func (a *app) addMissing(folder string, logged *attest.BuildEvidence) error {
 	for _, raw := range logged.Statements {
 		claim, err := attest.ReadClaim(raw)
 		if err != nil {

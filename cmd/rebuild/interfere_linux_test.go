@@ -1,15 +1,19 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -171,7 +175,8 @@ func (i *interference) errno() unix.Errno {
 }
 
 // needsRoom are the calls that a full disk fails.
-var needsRoom = map[string]bool{"open": true, "write": true, "pwrite": true, "mkdir": true, "link": true, "rename": true, "fsync": true}
+var needsRoom = map[string]bool{"open": true, "write": true, "pwrite": true, "mkdir": true, "link": true, "rename": true, "fsync": true,
+	"truncate": true, "symlink": true, "syncfs": true, "chmod": true, "chown": true, "utime": true, "xattr": true}
 
 // descriptor is the path of what a process has open.
 func descriptor(pid int, n uint64) string {
@@ -204,7 +209,7 @@ const here = uint64(1<<32 + unix.AT_FDCWD)
 // calls.
 func moved(pid int, r *unix.PtraceRegs) string {
 	switch r.Orig_rax {
-	case unix.SYS_RENAME:
+	case unix.SYS_RENAME, unix.SYS_LINK:
 		return named(pid, here, r.Rdi)
 	case unix.SYS_RENAMEAT, unix.SYS_RENAMEAT2, unix.SYS_LINKAT:
 		return named(pid, r.Rdi, r.Rsi)
@@ -218,28 +223,30 @@ func writes(pid int, r *unix.PtraceRegs) (name, path string) {
 	fd := func(n uint64) string { return descriptor(pid, n) }
 	at := func(dir, addr uint64) string { return named(pid, dir, addr) }
 	switch r.Orig_rax {
-	case unix.SYS_OPENAT:
-		if r.Rdx&(unix.O_CREAT|unix.O_TRUNC) == 0 {
+	case unix.SYS_OPEN, unix.SYS_CREAT, unix.SYS_OPENAT, unix.SYS_OPENAT2:
+		return opens(pid, r)
+	case unix.SYS_WRITE, unix.SYS_WRITEV, unix.SYS_SENDFILE:
+		return "write", fd(r.Rdi)
+	case unix.SYS_PWRITE64, unix.SYS_PWRITEV, unix.SYS_PWRITEV2:
+		return "pwrite", fd(r.Rdi)
+	case unix.SYS_COPY_FILE_RANGE, unix.SYS_SPLICE:
+		return "write", fd(r.Rdx)
+	case unix.SYS_IOCTL:
+		if uint32(r.Rsi) != unix.FICLONE && uint32(r.Rsi) != unix.FICLONERANGE {
 			return "", ""
 		}
-		return "open", at(r.Rdi, r.Rsi)
-	case unix.SYS_WRITE, unix.SYS_WRITEV:
 		return "write", fd(r.Rdi)
-	case unix.SYS_PWRITE64, unix.SYS_PWRITEV:
-		return "pwrite", fd(r.Rdi)
 	case unix.SYS_FSYNC, unix.SYS_FDATASYNC, unix.SYS_SYNC_FILE_RANGE:
 		return "fsync", fd(r.Rdi)
+	case unix.SYS_SYNCFS:
+		return "syncfs", fd(r.Rdi)
 	case unix.SYS_FTRUNCATE, unix.SYS_FALLOCATE:
 		return "truncate", fd(r.Rdi)
-	case unix.SYS_COPY_FILE_RANGE:
-		return "write", fd(r.Rdx)
-	case unix.SYS_FCHMOD:
-		return "chmod", fd(r.Rdi)
-	case unix.SYS_FCHMODAT:
-		return "chmod", at(r.Rdi, r.Rsi)
-	case unix.SYS_MKDIRAT:
+	case unix.SYS_TRUNCATE:
+		return "truncate", at(here, r.Rdi)
+	case unix.SYS_MKDIRAT, unix.SYS_MKNODAT:
 		return "mkdir", at(r.Rdi, r.Rsi)
-	case unix.SYS_MKDIR:
+	case unix.SYS_MKDIR, unix.SYS_MKNOD:
 		return "mkdir", at(here, r.Rdi)
 	case unix.SYS_UNLINKAT:
 		return "unlink", at(r.Rdi, r.Rsi)
@@ -249,12 +256,70 @@ func writes(pid int, r *unix.PtraceRegs) (name, path string) {
 		return "rename", at(here, r.Rsi)
 	case unix.SYS_RENAMEAT, unix.SYS_RENAMEAT2:
 		return "rename", at(r.Rdx, r.R10)
+	case unix.SYS_LINK:
+		return "link", at(here, r.Rsi)
 	case unix.SYS_LINKAT:
 		return "link", at(r.Rdx, r.R10)
+	case unix.SYS_SYMLINK:
+		return "symlink", at(here, r.Rsi)
 	case unix.SYS_SYMLINKAT:
-		return "link", at(r.Rsi, r.Rdx)
+		return "symlink", at(r.Rsi, r.Rdx)
+	}
+	return marks(pid, r)
+}
+
+// opens is [writes] for the calls that may make or cut a file.
+func opens(pid int, r *unix.PtraceRegs) (name, path string) {
+	dir, addr, flags := r.Rdi, r.Rsi, r.Rdx
+	switch r.Orig_rax {
+	case unix.SYS_OPEN:
+		dir, addr, flags = here, r.Rdi, r.Rsi
+	case unix.SYS_CREAT:
+		dir, addr, flags = here, r.Rdi, unix.O_CREAT
+	case unix.SYS_OPENAT2:
+		flags = word(pid, r.Rdx)
+	}
+	if flags&(unix.O_CREAT|unix.O_TRUNC) == 0 && flags&unix.O_TMPFILE != unix.O_TMPFILE {
+		return "", ""
+	}
+	return "open", named(pid, dir, addr)
+}
+
+// marks is [writes] for the calls that change only what is said about a file.
+func marks(pid int, r *unix.PtraceRegs) (name, path string) {
+	switch r.Orig_rax {
+	case unix.SYS_FCHMOD:
+		return "chmod", descriptor(pid, r.Rdi)
+	case unix.SYS_CHMOD:
+		return "chmod", named(pid, here, r.Rdi)
+	case unix.SYS_FCHMODAT, unix.SYS_FCHMODAT2:
+		return "chmod", named(pid, r.Rdi, r.Rsi)
+	case unix.SYS_FCHOWN:
+		return "chown", descriptor(pid, r.Rdi)
+	case unix.SYS_CHOWN, unix.SYS_LCHOWN:
+		return "chown", named(pid, here, r.Rdi)
+	case unix.SYS_FCHOWNAT:
+		return "chown", named(pid, r.Rdi, r.Rsi)
+	case unix.SYS_UTIMENSAT:
+		if r.Rsi == 0 {
+			return "utime", descriptor(pid, r.Rdi)
+		}
+		return "utime", named(pid, r.Rdi, r.Rsi)
+	case unix.SYS_FSETXATTR, unix.SYS_FREMOVEXATTR:
+		return "xattr", descriptor(pid, r.Rdi)
+	case unix.SYS_SETXATTR, unix.SYS_LSETXATTR, unix.SYS_REMOVEXATTR, unix.SYS_LREMOVEXATTR:
+		return "xattr", named(pid, here, r.Rdi)
 	}
 	return "", ""
+}
+
+// word reads a number of another process.
+func word(pid int, addr uint64) uint64 {
+	var buf [8]byte
+	if n, err := unix.PtracePeekData(pid, uintptr(addr), buf[:]); err != nil || n != len(buf) {
+		return 0
+	}
+	return binary.LittleEndian.Uint64(buf[:])
 }
 
 // text reads a string of another process, of up to a path's length.
@@ -270,14 +335,56 @@ func text(pid int, addr uint64) string {
 
 // clocked is the rebuild command with a clock that stands at CLOCK, so that
 // two runs can be compared byte for byte.
-func clocked() {
+func clocked() { os.Exit(runClocked(context.Background(), os.Args[1:], os.Stdout)) }
+
+func runClocked(ctx context.Context, args []string, out *os.File) int {
 	at, err := time.Parse(time.RFC3339, os.Getenv("CLOCK"))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "clocked:", err)
+		return 99
+	}
+	return run(ctx, args, world{
+		stdin: os.Stdin, stdout: out, stderr: os.Stderr,
+		getenv: os.Getenv, now: func() time.Time { return at }, wall: time.Now, random: rand.Reader,
+	})
+}
+
+// hubbed is clocked beside a hub, both in this process, so that what happens to
+// a call happens to one of them or, if it is a kill, to both.
+//
+//	hubbed SERVE... -- ARGS...
+//
+// HUB among the arguments is the hub's address.
+func hubbed() {
+	serve, args := os.Args[1:], []string(nil)
+	if i := slices.Index(serve, "--"); i >= 0 {
+		serve, args = serve[:i], slices.Clone(serve[i+1:])
+	}
+	ctx, end := context.WithCancel(context.Background())
+	said, out, err := os.Pipe()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "hubbed:", err)
 		os.Exit(99)
 	}
-	os.Exit(run(context.Background(), os.Args[1:], world{
-		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
-		getenv: os.Getenv, now: func() time.Time { return at }, random: rand.Reader,
-	}))
+	ended := make(chan int, 1)
+	go func() {
+		ended <- runClocked(ctx, serve, out)
+		out.Close()
+	}()
+	line, err := bufio.NewReader(said).ReadString('\n')
+	if err != nil { // the hub has said why
+		os.Exit(<-ended)
+	}
+	go io.Copy(io.Discard, said)
+	for i := range args {
+		if args[i] == "HUB" {
+			args[i] = strings.TrimSpace(line)
+		}
+	}
+	status := runClocked(context.Background(), args, os.Stdout)
+	end()
+	if last := <-ended; status == 0 {
+		status = last
+	}
+	os.Exit(status)
 }

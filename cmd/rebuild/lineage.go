@@ -85,7 +85,7 @@ func (a *app) bootstrapTraceCommand() *cobra.Command {
 		if err != nil {
 			return nil, err
 		}
-		return lineageChain{chain}, nil
+		return lineageChain{chain}, chain.Enforce()
 	})
 	c.Flags().StringVar(&platform, "platform", "", "platform, if the pipeline has several")
 	return c

@@ -67,6 +67,12 @@ func loaders(t testing.TB) map[string]func(data []byte) error {
 
 		"index-config": served("config.json"),
 		"index-entry":  func(data []byte) error { _, err := index.ParseEntry("he/ll/hello", data); return err },
+		"state": func(data []byte) error {
+			file := filepath.Join(t.TempDir(), "state.json")
+			write(t, file, data)
+			_, err := index.LoadState(file)
+			return err
+		},
 		"run": func(data []byte) error {
 			plan := regexp.MustCompile(`"plan":"(sha256:[0-9a-f]{64})"`).FindSubmatch(read(t, filepath.Join(compat, "run/1.0.0.json")))
 			d := store.Digest(plan[1])
@@ -249,9 +255,21 @@ func TestD15_TheHostRunsNothing(t *testing.T) {
 		lacking(t, "needs strace: apt-get install strace")
 	}
 	dir := releaseDir(t)
+	in := func(name string) string { return filepath.Join(dir, name) }
+	mine := t.TempDir()
+	from := []string{"--index", in("index"), "--policy", in("policy.toml"), "--state", filepath.Join(mine, "state")}
+	hooked := hookedPackage(t)
 	for _, args := range [][]string{
 		verifyArgs(dir), {"plan", "--pipeline", dir}, {"lock", "--check", "--pipeline", dir}, {"migrate", "--check", dir},
-		{"index", "show", filepath.Join(dir, "index"), "hello"}, {"versions"}, {"compare", filepath.Join(dir, "results"), "--policy", filepath.Join(dir, "policy.toml")},
+		{"index", "show", in("index"), "hello"}, {"versions"}, {"compare", in("results"), "--policy", in("policy.toml")},
+		append([]string{"pkg", "verify", "hello"}, from...),
+		append([]string{"pkg", "pull", "hello", "--unpack", "--output", filepath.Join(mine, "pulled")}, from...),
+		{"pkg", "mirror", "hello", "--from", in("index"), "--to", filepath.Join(mine, "mirror"), "--policy", in("policy.toml")},
+		{"pkg", "build", "--source", hooked, "--destination", filepath.Join(mine, "out"), "--include-manifest"},
+		{"pkg", "files", filepath.Join(mine, "out")},
+		{"pkg", "publish", "--package", "hooked", "--version", "0.1.0", "--folder", filepath.Join(mine, "out"), "--dry-run"},
+		{"pkg", "check-semver", "--old", filepath.Join(mine, "out"), "--new", filepath.Join(mine, "out")},
+		{"index", "fsck", in("index"), "--policy", in("policy.toml")},
 	} {
 		c := rebuild(t, args...)
 		log := filepath.Join(t.TempDir(), "trace")
@@ -262,9 +280,28 @@ func TestD15_TheHostRunsNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		if n := bytes.Count(read(t, log), []byte("execve")); n != 1 {
-			t.Errorf("%v started %d programs:\n%s", args[0], n, read(t, log))
+			t.Errorf("%v started %d programs:\n%s", args, n, read(t, log))
+		}
+		if out := c.out.String() + c.err.String(); strings.Contains(out, "USAGE") {
+			t.Errorf("%v was not done: %s", args, out)
 		}
 	}
+}
+
+// hookedPackage is an author's folder with the programs that others run by
+// their names.
+func hookedPackage(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "package.toml"), []byte(strings.Replace(castPackage, `"hello"`, `"hooked"`, 1)))
+	for _, name := range []string{"install.sh", "postinstall", "configure", "Makefile", "hooks/post-build", "setup.py"} {
+		file := filepath.Join(dir, name)
+		write(t, file, []byte("#!/bin/sh\nexit 1\n"))
+		if err := os.Chmod(file, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
 }
 
 // The ten invariants of the decision on versions and trust, each with a test

@@ -36,6 +36,6 @@ func main() {
 	context.AfterFunc(ctx, stop)
 	os.Exit(run(ctx, os.Args[1:], world{
 		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
-		getenv: os.Getenv, now: time.Now, random: rand.Reader,
+		getenv: os.Getenv, now: time.Now, wall: time.Now, random: rand.Reader,
 	}))
 }

@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 	if status, ours := engine.Reexec(os.Args); ours {
 		os.Exit(status)
 	}
-	testscript.Main(withCache{m}, map[string]func(){"rebuild": main, "measure": measure, "interfere": interfere, "clocked": clocked})
+	testscript.Main(withCache{m}, map[string]func(){"rebuild": main, "measure": measure, "interfere": interfere, "clocked": clocked, "hubbed": hubbed})
 }
 
 // cache holds an embedded runc once it is unpacked; all tests share it.
@@ -234,6 +234,7 @@ func scripts(dir string, setup func(*testscript.Env) error) testscript.Params {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits":  exits,
+			"frozen": frozen,
 			"refuse": refuse,
 			"lie":    lie,
 			"edit":   edit,
@@ -271,8 +272,15 @@ func scripts(dir string, setup func(*testscript.Env) error) testscript.Params {
 
 			"shows": shows,
 
+			"answer":  answer,
+			"tabled":  tabled,
 			"serving": serving,
 			"status":  status,
+			"post":    post,
+
+			"withholder": withholder,
+			"tlsserver":  tlsServer,
+			"answering":  answering,
 
 			"trustlog":  trustLog,
 			"plain":     plainPackage,
@@ -306,6 +314,22 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 		if n := strings.Count("\n"+ts.ReadFile("stderr"), "\nrebuild: error["); n != 1 {
 			ts.Fatalf("%d error lines, want one", n)
 		}
+	}
+}
+
+// frozen STATUS DIR COMMAND... is exits, and nothing in DIR may have changed
+// after it: no content, no mode, no time.
+func frozen(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 3 {
+		ts.Fatalf("usage: frozen STATUS DIR COMMAND...")
+	}
+	before, err := snapshot(ts.MkAbs(args[1]))
+	ts.Check(err)
+	exits(ts, false, slices.Delete(slices.Clone(args), 1, 2))
+	after, err := snapshot(ts.MkAbs(args[1]))
+	ts.Check(err)
+	if before != after {
+		ts.Fatalf("%s was\n%sand is\n%s", args[1], before, after)
 	}
 }
 

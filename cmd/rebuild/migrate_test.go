@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -204,5 +205,60 @@ func TestD4_VersionsSayTheContract(t *testing.T) {
 	text := string(rebuild(t, "versions").must(t))
 	if !strings.Contains(text, "rebuild.lock             1.0.0 <0.9.0") || strings.Count(text, "\n") != len(rows) {
 		t.Errorf("%s", text)
+	}
+}
+
+// D7: what a reader of an older version remembers is upgraded in memory, and
+// counts: an index that goes back in time is found out by it. On disk it stays
+// as it is until somebody migrates it, or something new is learned.
+func TestD7_OldMemoryStillCounts(t *testing.T) {
+	t.Parallel()
+	h := indexHistories(t)
+	dir := t.TempDir()
+	for name, files := range map[string]map[string][]byte{"before": h.before, "after": h.after} {
+		for path, data := range files {
+			write(t, filepath.Join(dir, name, path), data)
+		}
+	}
+	write(t, filepath.Join(dir, "policy.toml"), []byte(h.policy))
+	verify := func(index string) *command {
+		c := rebuild(t, "pkg", "verify", "hello@0.1.0", "--index", index, "--policy", "policy.toml", "--at", judgedAt, "--state", "state")
+		c.Dir = dir
+		return c
+	}
+	verify("after").must(t)
+	file := filepath.Join(dir, "state/state.json")
+	var now struct {
+		Heads map[string]string `json:"heads"`
+	}
+	if err := json.Unmarshal(read(t, file), &now); err != nil || len(now.Heads) != 1 {
+		t.Fatalf("%v: %s", err, read(t, file))
+	}
+	type head struct {
+		Note   string `json:"note"`
+		Origin string `json:"origin"`
+	}
+	old := struct {
+		Heads         []head `json:"heads"`
+		SchemaVersion string `json:"schema_version"`
+	}{SchemaVersion: "rebuild.state@0.9.0"}
+	for origin, note := range now.Heads {
+		old.Heads = append(old.Heads, head{note, origin})
+	}
+	raw, err := document.Encode(old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, file, raw)
+	c := verify("before")
+	if got := c.status(t); got != 15 || !strings.Contains(c.err.String(), "error[ROLLBACK]") {
+		t.Errorf("exit %d\n%s", got, c.err.String())
+	}
+	if !bytes.Equal(read(t, file), raw) {
+		t.Error("the memory was written")
+	}
+	verify("after").must(t)
+	if !bytes.Contains(read(t, file), []byte(`"schema_version":"rebuild.state@1.0.0"`)) {
+		t.Errorf("%s", read(t, file))
 	}
 }

@@ -32,7 +32,7 @@ func inProcess(t testing.TB, args ...string) (status int, stdout, stderr string)
 	}
 	status = run(context.Background(), args, world{
 		stdin: os.Stdin, stdout: out, stderr: errs, getenv: func(name string) string { return env[name] },
-		now: time.Now, random: strings.NewReader(""),
+		now: time.Now, wall: time.Now, random: strings.NewReader(""),
 	})
 	return status, string(read(t, out.Name())), string(read(t, errs.Name()))
 }

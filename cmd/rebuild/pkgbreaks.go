@@ -15,8 +15,8 @@ import (
 // index offered. Who publishes is told and not stopped: whether a break is meant
 // is for pkg check-semver and whoever runs it to decide. That the two can't be
 // compared is said too, for silence would read as "nothing breaks".
-func (a *app) breaks(ctx context.Context, x *index.Index, pkg *attest.Package) []string {
-	before, findings, err := a.findBreaks(ctx, x, pkg)
+func (a *app) breaks(ctx context.Context, open openReader, pkg *attest.Package) []string {
+	before, findings, err := findBreaks(ctx, open, pkg)
 	if err != nil {
 		return []string{fmt.Sprintf("what it breaks could not be checked: %v", err)}
 	}
@@ -27,19 +27,29 @@ func (a *app) breaks(ctx context.Context, x *index.Index, pkg *attest.Package) [
 	return out
 }
 
+// openReader opens the index that a package goes into.
+type openReader func(ctx context.Context) (*index.Reader, error)
+
+// readerOf reads an index that is about to be written.
+func (a *app) readerOf(x *index.Index) openReader {
+	return func(ctx context.Context) (*index.Reader, error) {
+		return x.Reader(ctx, index.Reading{Now: a.now(), Offline: true})
+	}
+}
+
 // noteBreaks says it of a release that goes into an index, if there is one yet.
 func (a *app) noteBreaks(ctx context.Context, to *target, pkg *attest.Package) {
 	if to == nil || to.x == nil {
 		return
 	}
-	for _, b := range a.breaks(ctx, to.x, pkg) {
+	for _, b := range a.breaks(ctx, a.readerOf(to.x), pkg) {
 		a.note("warning: %s", oneLine(b))
 	}
 }
 
-func (a *app) findBreaks(ctx context.Context, x *index.Index, pkg *attest.Package) (before string, breaks []surface.Finding, err error) {
+func findBreaks(ctx context.Context, open openReader, pkg *attest.Package) (before string, breaks []surface.Finding, err error) {
 	doc := pkg.Document()
-	reader, err := x.Reader(ctx, index.Reading{Now: a.now(), Offline: true})
+	reader, err := open(ctx)
 	if err != nil {
 		return "", nil, err
 	}

@@ -33,7 +33,7 @@ func (a *app) pkgBuildCommand() *cobra.Command {
 		`  rebuild pkg build --source hello --destination out/hello --include-manifest
   rebuild pkg build --source hello --destination out/hello --dry-run`, cobra.NoArgs,
 		func(ctx context.Context, _ []string) (result, error) {
-			r := &buildReport{packageReport: packageReport{Folder: o.destination}, DryRun: o.dry}
+			r := &buildReport{packageReport: packageReport{Folder: o.destination}, DryRun: o.dry, Items: []folder.Item{}}
 			return r, a.recorded(o.summary, o.destination, r, a.pkgBuild(ctx, o, r))
 		})
 	f := c.Flags()
@@ -99,7 +99,7 @@ func (a *app) pkgBuild(ctx context.Context, o pkgBuildOptions, r *buildReport) e
 	err = c.Rules(rebuildVersion(), o.strictLicense)
 	a.warn(r.base(), c.Warnings)
 	if err != nil {
-		return err
+		return fault.In(err, source.File())
 	}
 	built, err := source.Pack(o.manifest, o.epoch)
 	if err != nil {

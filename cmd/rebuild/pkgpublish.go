@@ -31,14 +31,18 @@ type pkgPublishOptions struct {
 
 func (a *app) pkgPublishCommand() *cobra.Command {
 	o := pkgPublishOptions{}
-	c := a.verb("publish [RELEASE]", "Check a package folder file by file and enter it into an index, or a release through a hub",
+	var c *cobra.Command
+	c = a.verb("publish [RELEASE]", "Check a package folder file by file and enter it into an index, or a release through a hub",
 		`  rebuild pkg publish --package org/hello --version 0.1.0 --folder out/hello --index index --index-key index.key
   rebuild pkg publish signed.dsse.json --hub https://hub.example --policy policy.toml --results results --key signer.key`, cobra.MaximumNArgs(1),
 		func(ctx context.Context, args []string) (result, error) {
 			if len(args) == 1 || o.toHub.hub != "" {
-				return a.pkgPublishToHub(ctx, o, args)
+				return a.pkgPublishToHub(ctx, c, o, args)
 			}
 			if err := o.check(); err != nil {
+				return nil, err
+			}
+			if err := idle(c, "a folder", hubPublishFlags...); err != nil {
 				return nil, err
 			}
 			r := &publishReport{packageReport: packageReport{Folder: o.folder, Name: o.name, Version: o.version, State: folder.Failed}, DryRun: o.dry}
@@ -57,16 +61,22 @@ func (a *app) pkgPublishCommand() *cobra.Command {
 	summaryFlag(c, &o.summary)
 	o.toHub.hubFlags(c)
 	o.toHub.evidenceFlags(c)
-	f.StringVar(&o.toHub.pkg, "metadata", "package.toml", "with --hub: metadata of the package, to a signed release")
-	f.StringVar(&o.toHub.archive, "archive", "", "with --hub: the package's archive, to a bundle")
-	f.StringVarP(&o.toHub.output, "output", "o", "", "with --hub: file for the bundle with the log's proofs")
+	f.StringVar(&o.toHub.pkg, "metadata", "package.toml", "metadata of the package, to a signed release")
+	f.StringVar(&o.toHub.archive, "archive", "", "the package's archive, to a bundle")
+	f.StringVarP(&o.toHub.output, "output", "o", "", "file for the bundle with the log's proofs")
+	for _, name := range hubPublishFlags {
+		f.Lookup(name).Usage = "with --hub: " + f.Lookup(name).Usage
+	}
 	return c
 }
+
+// hubPublishFlags are those that mean something for a release alone.
+var hubPublishFlags = []string{"policy", "results", "lock", "key", "patience", "metadata", "archive", "output"}
 
 // pkgPublishToHub publishes a release in a hub. A hub takes what a quorum has
 // rebuilt and signers have signed, and no folder that only its author vouches
 // for.
-func (a *app) pkgPublishToHub(ctx context.Context, o pkgPublishOptions, args []string) (result, error) {
+func (a *app) pkgPublishToHub(ctx context.Context, c *cobra.Command, o pkgPublishOptions, args []string) (result, error) {
 	switch {
 	case o.toHub.hub == "":
 		return nil, fault.New(fault.Usage, "a release is published through a hub, and there is no --hub").
@@ -74,12 +84,17 @@ func (a *app) pkgPublishToHub(ctx context.Context, o pkgPublishOptions, args []s
 	case len(args) == 0:
 		return nil, fault.New(fault.Usage, "a hub takes signed releases, and a folder has no signature").
 			WithHint("name the signed release: rebuild pkg publish FILE --hub %s", o.toHub.hub)
-	case o.folder != "" || o.index != "" || o.name != "" || o.version != "" || o.dry:
-		return nil, fault.New(fault.Usage, "--folder, --package, --version, --index and --dry-run are for a folder, and %s is a release", args[0]).
-			WithHint("leave them out, or leave %s out", args[0])
 	}
-	o.toHub.file = args[0]
-	return a.publishToHub(ctx, o.toHub)
+	if err := idle(c, "a release through a hub", "folder", "package", "version", "expect", "index", "index-key", "log-key", "dry-run"); err != nil {
+		return nil, err
+	}
+	o.toHub.file, o.toHub.strictLicense = args[0], o.strictLicense
+	r := &pushReport{packageReport: packageReport{State: folder.Failed}}
+	err := a.publishToHub(ctx, o.toHub, r)
+	if err == nil {
+		r.State = folder.Verified
+	}
+	return r, a.recorded(o.summary, "", r, err)
 }
 
 // publishReport is what was published, or why not.
@@ -183,7 +198,7 @@ func (a *app) enterPackage(ctx context.Context, o pkgPublishOptions, r *publishR
 	case c.Log != nil && o.logKey == "":
 		return fault.New(fault.Usage, "%s is in log %s, and there is no key to sign its checkpoint with", o.index, c.Log.Origin).WithHint("give --log-key FILE")
 	}
-	a.warn(r.base(), a.breaks(ctx, x, pkg))
+	a.warn(r.base(), a.breaks(ctx, a.readerOf(x), pkg))
 	e, duplicate, err := x.AddPackage(ctx, pkg)
 	if err != nil {
 		return err

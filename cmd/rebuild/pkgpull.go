@@ -106,6 +106,7 @@ func (a *app) pkgPull(ctx context.Context, o pullOptions, args []string) (result
 			return nil, err
 		}
 	}
+	defer generously()()
 	var r *pull.Result
 	if locked != nil {
 		r, err = pull.PullLocked(ctx, in)
@@ -224,6 +225,9 @@ func (a *app) pkgMirror(ctx context.Context, o mirrorOptions, all []string) (res
 	x, err := a.pulledFrom(ctx, o.from, o.policy, o.at, o.offline, func(src index.Source) index.Source { return src })
 	if err != nil {
 		return nil, err
+	}
+	if index.IsFlat(x.Source) {
+		return nil, fault.New(fault.Usage, "%s is a list, and a mirror is of an index", o.from).WithHint("name the folder or URL of the index with --from")
 	}
 	if o.all {
 		if all, err = x.Packages(ctx); err != nil {

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -24,6 +27,21 @@ func webserver(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	s := httptest.NewServer(http.FileServer(http.Dir(ts.MkAbs(args[0]))))
 	ts.Defer(s.Close)
+	ts.Setenv("WEB", s.URL+"/")
+}
+
+// tlsserver DIR serves a folder over https, sets $WEB, and leaves the certificate
+// in the file cert.pem.
+func tlsServer(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: tlsserver DIR")
+	}
+	s := httptest.NewUnstartedServer(http.FileServer(http.Dir(ts.MkAbs(args[0]))))
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.StartTLS()
+	ts.Defer(s.Close)
+	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
+	ts.Check(os.WriteFile(ts.MkAbs("cert.pem"), cert, 0o644))
 	ts.Setenv("WEB", s.URL+"/")
 }
 

@@ -28,6 +28,7 @@ type indexResolver struct {
 
 // Resolve implements [pipeline.Resolver].
 func (r *indexResolver) Resolve(ctx context.Context, w pipeline.PackageWish) (*pipeline.PackageChoice, error) {
+	defer generously()()
 	c := &indexCatalog{ctx: ctx, x: r.x, locked: map[string]string{}, size: -1, listed: map[string]*listing{}, named: map[string]*lines{}, slots: make(chan struct{}, 4*runtime.NumCPU())}
 	held := map[string]pipeline.LockPackage{}
 	if w.Held != nil {

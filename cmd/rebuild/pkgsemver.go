@@ -367,7 +367,7 @@ func (a *app) dependents(ctx context.Context, dir, name, version string) ([]surf
 }
 
 func (a *app) dependentsIn(ctx context.Context, root *os.Root, dir, name, version string) ([]surface.Dependent, error) {
-	reader, err := index.NewReader(ctx, index.Dir(root.FS(), dir), index.Reading{Now: a.now(), Notice: func(s string) { a.note("%s", s) }})
+	reader, err := index.NewReader(ctx, index.Folder(root, dir), index.Reading{Now: a.now(), Notice: func(s string) { a.note("%s", s) }})
 	if err != nil {
 		return nil, err
 	}

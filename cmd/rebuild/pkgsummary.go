@@ -20,7 +20,7 @@ import (
 type packageReport struct {
 	Time     string               `json:"time,omitempty"`    // in the record alone
 	Rebuild  string               `json:"rebuild,omitempty"` // likewise
-	Folder   string               `json:"folder"`
+	Folder   string               `json:"folder,omitempty"`  // "" of a release that goes through a hub
 	Name     string               `json:"name,omitempty"`
 	Version  string               `json:"version,omitempty"`
 	License  string               `json:"license,omitempty"`

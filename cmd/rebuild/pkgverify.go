@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"rebuild/attest"
+	"rebuild/folder"
 	"rebuild/index"
 	"rebuild/internal/fault"
 	"rebuild/store"
@@ -57,16 +58,9 @@ func indexFlag(f *pflag.FlagSet, to *string) {
 	f.StringVar(to, "index", "", "index: a folder, file:///FOLDER or https://HOST/FOLDER/")
 }
 
-// The states that a package can be in (requirements C16). Only a policy's
-// quorum over everything makes one verified.
-const (
-	stateVerified   = "verified"
-	stateUnverified = "unverified"
-)
-
 // pkgVerifyResult says what was looked at and what was not.
 type pkgVerifyResult struct {
-	State      string          `json:"state"`
+	State      string          `json:"state"` // only a policy's quorum over everything makes it verified
 	Name       string          `json:"name"`
 	Version    string          `json:"version"`
 	Index      string          `json:"index"`
@@ -75,7 +69,7 @@ type pkgVerifyResult struct {
 	Yanked     bool            `json:"yanked"`
 	Advisories []string        `json:"advisories,omitempty"`
 	Checked    []string        `json:"checked"`
-	Unchecked  []string        `json:"not_checked"`
+	Unchecked  []string        `json:"not_checked,omitempty"`
 	Log        *headResult     `json:"log,omitempty"`
 	AsOf       string          `json:"judged_as_of,omitempty"`
 	Account    *attest.Account `json:"account,omitempty"`
@@ -131,7 +125,7 @@ func (a *app) pkgVerify(ctx context.Context, o pkgVerifyOptions, reference strin
 		Yanked: e.Yanked, Advisories: e.Advisories, AsOf: asOf,
 	}
 	if err := r.check(ctx, x, policy, e, o.entryOnly); err != nil {
-		return nil, err
+		return r.failed(err)
 	}
 	r.Log = newHeadResult(x.Head())
 	if e.Yanked {
@@ -143,13 +137,35 @@ func (a *app) pkgVerify(ctx context.Context, o pkgVerifyOptions, reference strin
 	return r, x.Commit()
 }
 
+// failed is the result of a package that did not verify: what was asked of it,
+// and none of what it says of itself. Whoever could not look has no result.
+func (r *pkgVerifyResult) failed(err error) (result, error) {
+	switch exitStatus(err) {
+	case fault.Internal.Exit(), fault.Usage.Exit(), fault.IndexFetch.Exit(), fault.Interrupted.Exit():
+		return nil, err
+	}
+	return failedPackage{folder.Failed, r.Name, r.Version, r.Index}, err
+}
+
+// failedPackage is a package that did not verify.
+type failedPackage struct {
+	State   string `json:"state"`
+	Name    string `json:"name"`
+	Version string `json:"version"`
+	Index   string `json:"index"`
+}
+
+func (r failedPackage) Print(out io.Writer) {
+	fmt.Fprintf(out, "%s %s %s\n", r.State, r.Name, r.Version)
+}
+
 func noIndexGiven() error {
 	return fault.New(fault.Usage, "no index to read").WithHint("give --index FOLDER or --index https://HOST/FOLDER/")
 }
 
 // check verifies as much as was asked for and can be, and says which it was.
 func (r *pkgVerifyResult) check(ctx context.Context, x *opened, policy *attest.Policy, e *index.Entry, entryOnly bool) error {
-	r.State = stateUnverified
+	r.State = folder.Unverified
 	r.Checked = []string{"index entry", "archive"}
 	if x.Head() != nil {
 		r.Checked = append(r.Checked, "log", "history")
@@ -178,7 +194,7 @@ func (r *pkgVerifyResult) check(ctx context.Context, x *opened, policy *attest.P
 	if err != nil {
 		return err
 	}
-	r.State, r.Account = stateVerified, p.Account()
+	r.State, r.Account = folder.Verified, p.Account()
 	r.Checked = append(r.Checked, "release", "quorum", "files")
 	if seen { // what a bundle alone can not show
 		r.Checked = append(r.Checked, "owners")

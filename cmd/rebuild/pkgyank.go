@@ -60,6 +60,8 @@ func (a *app) pkgYankCommand() *cobra.Command {
 	o.logKeyFlag(c)
 	c.MarkFlagsMutuallyExclusive("undo", "advise", "unadvise")
 	c.MarkFlagsMutuallyExclusive("index", "hub")
+	c.MarkFlagsMutuallyExclusive("log-key", "hub")
+	c.MarkFlagsMutuallyExclusive("index", "patience")
 	for _, made := range []string{"reason", "undo", "advise", "unadvise"} {
 		c.MarkFlagsMutuallyExclusive("from", made)
 	}

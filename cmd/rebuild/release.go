@@ -109,13 +109,23 @@ func (a *app) signCommand(o *releaseOptions) *cobra.Command {
 
 func (a *app) publishCommand(o *releaseOptions) *cobra.Command {
 	var to hubPublishOptions
-	c := a.verb("publish FILE", "Enter a signed release into an index, or send it to a hub, and write its bundle",
+	var c *cobra.Command
+	c = a.verb("publish FILE", "Enter a signed release into an index, or send it to a hub, and write its bundle",
 		`  rebuild release publish release.dsse.json --policy policy.toml --results results --index index --index-key index.key --out release
   rebuild release publish release.dsse.json --policy policy.toml --results results --hub https://hub.example --key signer.key --out release`,
 		cobra.ExactArgs(1), func(ctx context.Context, args []string) (result, error) {
+			if err := noBundle(args[0], "give what rebuild release sign wrote; a bundle is entered with: rebuild index add "+args[0]+" --archive FILE"); err != nil {
+				return nil, err
+			}
 			if to.hub != "" {
+				if err := idle(c, "a hub", "index-key", "log-key", "no-sources"); err != nil {
+					return nil, err
+				}
 				to.releaseOptions, to.file = *o, args[0]
 				return a.releaseToHub(ctx, to)
+			}
+			if err := idle(c, "an index folder", "key", "patience"); err != nil {
+				return nil, err
 			}
 			signed, err := a.readInput(args[0], attest.MaxEnvelope)
 			if err != nil {
@@ -859,11 +869,14 @@ func sameImages(dir string, images []releasedImage) error {
 // copyImages puts the released images, and nothing else, into a layout that
 // crane, skopeo and containerd read.
 func copyImages(dir string, from *store.Store, images []releasedImage) error {
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+	if err := durable.MkdirAll(durable.OS{}, filepath.Dir(dir)); err != nil {
 		return err
 	}
 	to, err := store.Open(dir)
 	if err != nil {
+		return err
+	}
+	if err := to.Sweep(); err != nil { // a layout that is given out is never collected
 		return err
 	}
 	for _, i := range images {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -39,6 +40,7 @@ type reproduceOptions struct {
 	substitute string
 	images     []string
 	fetch      bool
+	private    bool
 	resume     bool
 	key        string
 	operator   string
@@ -64,6 +66,7 @@ func (a *app) reproduceCommand() *cobra.Command {
 	f.StringVar(&o.substitute, "substitute", "", "take this stage and all it needs as released instead of building it")
 	f.StringArrayVar(&o.images, "image", nil, "OCI layout to look for substituted images in, beside the index")
 	f.BoolVar(&o.fetch, "fetch", false, "download sources that the index has not, from where it says they are")
+	f.BoolVar(&o.private, "fetch-private", false, "with --fetch, ask servers on this network and over http too, if the index names them")
 	f.BoolVar(&o.resume, "resume", false, "go on with what an earlier, interrupted reproduction has built")
 	f.IntVarP(&o.run.jobs, "jobs", "j", runtime.NumCPU(), "stages built at one time")
 	f.StringSliceVar(&o.run.vary, "vary", nil, "change the surroundings, as in rebuild run")
@@ -85,6 +88,9 @@ func (o *reproduceOptions) check() error {
 		if _, err := os.Lstat(o.output); o.output != "-" && err == nil {
 			return thereAlready(o.output)
 		}
+	}
+	if o.private && !o.fetch {
+		return fault.New(fault.Usage, "--fetch-private without --fetch: nothing is downloaded").WithHint("give --fetch too, or neither")
 	}
 	if len(o.images) > 0 && o.substitute == "" {
 		return fault.New(fault.Usage, "--image without --substitute: every stage is built").WithHint("give --substitute STAGE")
@@ -258,10 +264,31 @@ func (r *reproduction) restoreIn(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
+	reach, err := r.reach()
+	if err != nil {
+		return err
+	}
 	_, err = pipeline.Fetch(ctx, pipeline.FetchOptions{
-		Pipeline: r.plan.Pipeline, Lock: lock, State: r.places.state, Client: pipeline.FetchClient(), Jobs: 4, Events: r.a.fetchEvent,
+		Pipeline: r.plan.Pipeline, Lock: lock, State: r.places.state, Client: reach.Client(), Jobs: 4, Events: r.a.fetchEvent,
 	})
+	if fault.CodeOf(err) == fault.IndexFetch && !reach.Private {
+		r.a.note("servers on this network were not asked; if you trust whoever wrote the hints of the index, give --fetch-private")
+	}
 	return err
+}
+
+// reach is where hints of the index may lead, which nobody signs: over https to
+// public addresses. An index that is read over http itself may name others that
+// are, and one on this machine what is on it.
+func (r *reproduction) reach() (pipeline.Reach, error) {
+	at, err := index.Locate(r.index)
+	if err != nil || at.URL == nil || r.private {
+		return pipeline.Reach{HTTP: r.private, Private: r.private}, err
+	}
+	host := at.URL.Hostname()
+	ip := net.ParseIP(host)
+	here := host == "localhost" || ip != nil && ip.IsLoopback()
+	return pipeline.Reach{HTTP: here || at.URL.Scheme == "http", Private: here}, nil
 }
 
 // substituted says what is not built, and brings the images that are needed of

@@ -8,7 +8,9 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -151,6 +153,26 @@ func TestReproduceRefusesOtherDefinitions(t *testing.T) {
 	p.rebuild("reproduce", "hello", "--index", "index", "--policy", "policy.toml", "--state", "mine", "--quiet").must(t)
 }
 
+// Where the hints of an index may lead follows from where it is itself.
+func TestReachOfHints(t *testing.T) {
+	t.Parallel()
+	for at, want := range map[string]pipeline.Reach{
+		"index": {}, "file:///srv/index": {}, "https://packages.example/index/": {}, "http://packages.example/index/": {HTTP: true},
+		"http://10.0.0.1/": {HTTP: true}, "https://localhost.example/": {}, "https://127.0.0.1.example/": {}, "https://[fe80::1]/": {},
+		"http://127.0.0.1:8017/": {HTTP: true, Private: true}, "https://localhost:8017": {HTTP: true, Private: true}, "http://[::1]:1/": {HTTP: true, Private: true},
+	} {
+		r := reproduction{reproduceOptions: &reproduceOptions{index: at}}
+		got, err := r.reach()
+		if err != nil || got != want {
+			t.Errorf("%s: %+v, %v", at, got, err)
+		}
+		r.private = true
+		if got, err := r.reach(); err != nil || got != (pipeline.Reach{HTTP: true, Private: true}) {
+			t.Errorf("%s: %+v, %v", at, got, err)
+		}
+	}
+}
+
 // Sources that are not in the index are downloaded from where it says, only
 // when asked to, and only their declared bytes are taken.
 func TestReproduceFetchesSources(t *testing.T) {
@@ -158,7 +180,11 @@ func TestReproduceFetchesSources(t *testing.T) {
 	p := newPlay(t)
 	content := "a source\n"
 	served := content
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, served) }))
+	var asked atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		fmt.Fprint(w, served)
+	}))
 	defer server.Close()
 	write(t, p.in("last/stage.toml"), fmt.Appendf(nil, `schema_version = "rebuild.stage@1.0.0"
 name = "last"
@@ -187,12 +213,18 @@ into = "text"
 	if got := c.status(t); got != 4 || json.Unmarshal(c.out.Bytes(), &e) != nil || e.Error.Code != "OFFLINE_INDEX" || !strings.Contains(e.Error.Hint, "--fetch") {
 		t.Errorf("exit %d: %s", got, c.out.String())
 	}
+	// Nobody signs where they are: an index has no neighbour of ours asked.
+	asked.Store(0)
+	c = p.rebuild(append(slices.DeleteFunc(slices.Clone(args), func(a string) bool { return a == "--quiet" }), "--fetch")...)
+	if got := c.status(t); got != 4 || asked.Load() != 0 || !strings.Contains(c.err.String(), "--fetch-private") {
+		t.Errorf("exit %d, %d requests: %s", got, asked.Load(), c.err.String())
+	}
 	served = "others!!\n"
-	if got := p.rebuild(append(args, "--fetch")...).status(t); got != 12 {
+	if got := p.rebuild(append(args, "--fetch", "--fetch-private")...).status(t); got != 12 {
 		t.Errorf("other bytes: exit %d", got)
 	}
 	served = content
-	p.rebuild(append(args, "--fetch")...).must(t)
+	p.rebuild(append(args, "--fetch", "--fetch-private")...).must(t)
 
 	// With the sources in the index nothing is asked of anybody.
 	server.Close()

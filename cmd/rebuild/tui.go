@@ -28,7 +28,8 @@ type world struct {
 	stdin          *os.File
 	stdout, stderr *os.File
 	getenv         func(string) string
-	now            func() time.Time
+	now            func() time.Time // dates what is signed, and judges it
+	wall           func() time.Time // of the machine: deadlines, ages of files
 	random         io.Reader
 }
 

@@ -34,6 +34,17 @@ func usage(root *cobra.Command, args []string, err error) error {
 	return e.WithHint("run %s --help", found.CommandPath())
 }
 
+// idle refuses flags that would do nothing in the form in which a command is
+// given: who gives one believes that it does.
+func idle(c *cobra.Command, form string, names ...string) error {
+	for _, name := range names {
+		if c.Flags().Changed(name) {
+			return fault.New(fault.Usage, "--%s does nothing for %s", name, form).WithHint("leave --%s out", name)
+		}
+	}
+	return nil
+}
+
 // refuseUnknown makes every group of commands refuse a word that it does not
 // know, where cobra would print the help and call it a success.
 func refuseUnknown(c *cobra.Command) {
