@@ -17,7 +17,7 @@ LDFLAGS   := -s -w -buildid= -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 PACKAGES  := ./...
 # Packages that never start the engine: these run under the race detector in
 # make test-race, which needs cgo and so a second compilation.
-PLAIN     := ./attest/... ./bootstrap/... ./hub/... ./index/... ./internal/... ./oci/... ./pipeline/... ./stages/... ./store/...
+PLAIN     := ./attest/... ./bootstrap/... ./folder/... ./hub/... ./index/... ./internal/... ./migrate/... ./oci/... ./pipeline/... ./stages/... ./store/...
 
 EMBEDDED  := engine/embedded
 # Tests fail, instead of being skipped, where what they need should be here.
@@ -97,15 +97,17 @@ test-race:
 sweep:
 	GOGC=800 $(GO) test -run 'Sweep|Simulator|Laws|NamesAndOrder|InItsTime' -count 1 -v -timeout 2h ./attest -sweep
 
-# 16 publishers of 100 releases each at one index, where make test has 6 each: a
-# minute.
-publishers:
+# 16 publishers of 100 releases each at one index: in one process, and with a
+# process for each publication. make test has 6 and 2 each.
+publishers: $(EMBEDDED)/runc.gz
 	env REBUILD_PUBLISH=100 $(GO) test -run Linearizable -count 1 -v -timeout 30m ./index
+	env $(TESTENV) REBUILD_PUBLISH=100 $(GO) test -tags $(TAGS) -run Linearizable -count 1 -v -timeout 1h ./cmd/rebuild
 
 # A kill, a failing disk and a full one at every call that writes, of every
-# operation; make test takes a share of some.
+# operation; make test takes a share of two. make faults FAULTS=/yank$$ takes one
+# operation, TMPDIR=/dev/shm spares the disk.
 faults: $(EMBEDDED)/runc.gz
-	env $(TESTENV) REBUILD_FAULTS=1 $(GO) test -tags $(TAGS) -run FaultsAtEveryCall -count 1 -v -timeout 4h ./cmd/rebuild
+	env $(TESTENV) REBUILD_FAULTS=1 $(GO) test -tags $(TAGS) -run 'FaultsAtEveryCall$(FAULTS)' -count 1 -v -timeout 4h ./cmd/rebuild
 
 # Other programs read what we export, and refuse what is not what was signed.
 test-interop: $(EMBEDDED)/runc.gz
@@ -127,7 +129,7 @@ bench: build bin/interop/cosign3 bin/interop/registry bin/interop/oras
 # Every fuzz target for a while: make fuzz FUZZTIME=1h before a release.
 FUZZTIME  ?= 60s
 fuzz:
-	@for p in $(PLAIN) ./engine; do for d in $$($(GO) list $$p); do \
+	@for p in $(PLAIN) ./engine ./surface; do for d in $$($(GO) list $$p); do \
 	  for f in $$($(GO) test -list '^Fuzz' $$d | grep '^Fuzz'); do \
 	    echo "== $$d $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$d || exit 1; \
 	  done; done; done
