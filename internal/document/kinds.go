@@ -165,7 +165,7 @@ func Formats() []Format {
 		{"in-toto.statement@1", "*.dsse.json", true, "rebuilders, signers > verify", false},
 		{"oci.image-layout@1.0.0", "image/, store/", true, "release > container runtimes", true},
 		{"rebuild.bundle@1", "*.rbundle", true, "release > verify", false},
-		{"rebuild.hub@1", "hub.db*, uploads/", false, "hub > hub", false},
+		{"rebuild.hub@2", "hub.db*, uploads/", false, "hub > hub", false},
 		{"rebuild.layer@1", "*.tar, objects/, image layer", true, "release > container runtimes, pull", true},
 		{"rebuild.tree@1", "tree text", true, "store > verdict", false},
 		{"slsa.provenance@1", "statement", false, "rebuilder > foreign tools", false},

@@ -243,7 +243,7 @@ func (f *file) block(list []ast.Stmt) {
 	}
 }
 
-// foreign says whether a call is of no check: sorting, writing text, the
+// foreign says whether a call is of no check: sorting, writing text, locking, the
 // report of what a check found.
 func foreign(callee string) bool {
 	of, _, method := strings.Cut(callee, ".")
@@ -252,7 +252,7 @@ func foreign(callee string) bool {
 	}
 	name := callee[strings.LastIndexByte(callee, '.')+1:]
 	return slices.Contains([]string{"slices", "fmt", "maps", "sort", "errors"}, of) ||
-		slices.Contains([]string{"WriteString", "WriteByte", "failf", "Reset", "Close", "notice"}, name)
+		slices.Contains([]string{"WriteString", "WriteByte", "failf", "Reset", "Close", "Lock", "Unlock", "notice"}, name)
 }
 
 func (f *file) ifStmt(n *ast.IfStmt) {

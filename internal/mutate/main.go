@@ -33,7 +33,7 @@ import (
 var scope = []string{
 	"attest/*.go", "internal/document/*.go", "internal/names/*.go", "store/digest.go", "index/entry.go", "index/paths.go", "index/reader.go",
 	"index/history.go", "index/snapshot.go", "index/view.go", "index/votes.go", "index/tiles.go", "index/state.go", "index/viewtree.go", "index/remote.go",
-	"index/contents.go", "index/source.go",
+	"index/contents.go", "index/source.go", "index/answers.go", "index/flat.go", "index/elsewhere.go",
 }
 
 const exemptFile = "internal/mutate/exempt.txt"

@@ -320,8 +320,8 @@ func (p *Packs) takeOver(old []*file) error {
 	}
 	slices.SortFunc(all, func(a, b record) int { return cmp.Compare(b.turn, a.turn) })
 	keep, total := 0, 0
-	for keep < len(all) && total+all[keep].size <= maxBytes/2 {
-		total += all[keep].size
+	for keep < len(all) && total+headerSize+all[keep].size <= maxBytes/2 {
+		total += headerSize + all[keep].size // or many that are tiny would fill the pack again
 		keep++
 	}
 	p.known = map[Key]place{}

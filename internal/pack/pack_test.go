@@ -3,6 +3,7 @@ package pack
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -263,6 +264,32 @@ func TestTooManyBytes(t *testing.T) {
 	if p.Has(key("0")) || p.Get(key(fmt.Sprint(count-1))) == nil {
 		t.Error("not the last ones are there")
 	}
+}
+
+// Values that are shorter than what names them leave room too, or each that is
+// put would copy all of them again.
+func TestTooManyTinyValues(t *testing.T) {
+	dir := t.TempDir()
+	const size = 16
+	pack := []byte(format)
+	for i := 0; len(pack) <= maxBytes; i++ {
+		var k Key
+		binary.BigEndian.PutUint32(k[:], uint32(i))
+		pack = binary.BigEndian.AppendUint32(append(pack, k[:]...), size)
+		pack = append(pack, make([]byte, size)...)
+	}
+	if err := os.WriteFile(filepath.Join(dir, name(1)), pack, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	put(t, In(dir), "last", "value")
+	all := held(t, dir)
+	if len(all) != 1 {
+		t.Fatalf("packs %q", all)
+	}
+	if info, err := os.Stat(all[0]); err != nil || info.Size() > maxBytes/2+1<<10 {
+		t.Errorf("%d bytes were taken over, %v", info.Size(), err)
+	}
+	want(t, In(dir), "last", "value")
 }
 
 // Several goroutines, and several processes, use one folder.
