@@ -2,12 +2,15 @@ package attest_test
 
 import (
 	"bytes"
+	stdjson "encoding/json"
+	"maps"
 	"regexp"
 	"strings"
 
 	"rebuild/attest"
 	"rebuild/attest/attesttest"
 	"rebuild/index/liartest"
+	"rebuild/internal/document"
 	"rebuild/store"
 )
 
@@ -87,6 +90,7 @@ func memoryVectors(l *loggedIndex, memory, early, unpoliced string) map[string]v
 		})).unjudged(),
 		"meanwhile-dropped":       v("what another key had signed is given up there too", planted).knowing(planted),
 		"meanwhile-dropped-other": v("another process has seen the log itself", memory).knowing(planted),
+		"meanwhile-dropped-more":  v("another process has seen the log itself, and more of it", theirs(memory, ends("chains", "zlib", 1))).knowing(planted),
 		"planted":                 l.v("ok", "a log of that name under another key has left leaves without end", "0.2.0", l.after).knowing(planted),
 		"memory-of-others": l.v("ok", "leaves and yanks of a package whose name begins so", "0.2.0", l.after).knowing(theirs(memory, func(o object) {
 			sub(o, "yanks", attesttest.Origin)["hello2@0.1.0"] = object{"digest": otherDigest, "seq": 3}
@@ -94,10 +98,24 @@ func memoryVectors(l *loggedIndex, memory, early, unpoliced string) map[string]v
 
 		"meanwhile-forgotten":     v("what another process has removed stays so", `{"schema_version":"rebuild.state@1.0.0"}`).knowing(memory),
 		"meanwhile-forgotten-new": v("what has changed since is remembered all the same", `{"schema_version":"rebuild.state@1.0.0"}`).knowing(early),
-		"state-index-keys":        l.v("STRUCTURE", "no key", "0.2.0", l.after).knowing(`{"index_keys":{"a":["x"]},"schema_version":"rebuild.state@1.0.0"}`),
-		"state-yanks":             l.v("SEMANTIC", "no digest", "0.2.0", l.after).knowing(`{"schema_version":"rebuild.state@1.0.0","yanks":{"o":{"a":{"digest":"x","seq":1}}}}`),
-		"state-first":             l.v("ok", "the first leaf has seq 0", "0.2.0", l.after).knowing(`{"chains":{"o":{"a":{"digest":"` + otherDigest + `","seq":0}}},"schema_version":"rebuild.state@1.0.0"}`),
-		"state-empty-log":         l.v("ok", "a log of nothing", "0.2.0", l.after).knowing(`{"heads":{"o":"o\n0\n"},"schema_version":"rebuild.state@1.0.0"}`),
+		"meanwhile-forgotten-owners": v("owners that another process has removed, and nobody has read since", `{"schema_version":"rebuild.state@1.0.0"}`).
+			knowing(theirs(early, func(o object) { sub(o, "owners")["zlib"] = []any{key64("stranger")} })),
+		"memory-of-others-early": l.v("ok", "what is learned takes nothing from others", "0.2.0", l.after).knowing(theirs(early, func(o object) {
+			o["yanks"] = object{attesttest.Origin: object{"hello2@0.1.0": object{"digest": otherDigest, "seq": 3}}, "example.org/other": object{"zlib@1.0.0": object{"digest": otherDigest, "seq": 1}}}
+		})),
+		"memory-large": l.v("ok", "statements that are too many are remembered by their digests", "0.2.0", l.after).knowing(theirs(early, func(o object) {
+			o["yanks"] = object{attesttest.Origin: object{"hello2@0.1.0": object{"digest": otherDigest, "seq": 3, "document": times(int(document.State.MaxBytes)-len(early)-300, "x")}}}
+		})),
+		"memory-full": l.v("SEMANTIC", "more than may be remembered", "0.2.0", l.after).knowing(theirs(early, func(o object) {
+			o["log_keys"] = object{"OTHER": times(int(document.State.MaxBytes)-len(early)-60, "x")}
+		})),
+		"seen-tiles-none": l.v("INDEX_FETCH", "without tiles nothing is proven against the log", "0.2.0", l.changed(func(f map[string][]byte) {
+			maps.DeleteFunc(f, func(path string, _ []byte) bool { return strings.HasPrefix(path, "tile/") })
+		})).knowing(early),
+		"state-index-keys": l.v("STRUCTURE", "no key", "0.2.0", l.after).knowing(`{"index_keys":{"a":["x"]},"schema_version":"rebuild.state@1.0.0"}`),
+		"state-yanks":      l.v("SEMANTIC", "no digest", "0.2.0", l.after).knowing(`{"schema_version":"rebuild.state@1.0.0","yanks":{"o":{"a":{"digest":"x","seq":1}}}}`),
+		"state-first":      l.v("ok", "the first leaf has seq 0", "0.2.0", l.after).knowing(`{"chains":{"o":{"a":{"digest":"` + otherDigest + `","seq":0}}},"schema_version":"rebuild.state@1.0.0"}`),
+		"state-empty-log":  l.v("ok", "a log of nothing", "0.2.0", l.after).knowing(`{"heads":{"o":"o\n0\n"},"schema_version":"rebuild.state@1.0.0"}`),
 
 		"dropped":        l.v("EVIDENCE_MISMATCH", "the line of a logged release says no place in the log", "0.1.0", dropped),
 		"dropped-pinned": l.pinned("EVIDENCE_MISMATCH", "the line of a logged release says no place in the log", "0.1.0", dropped),
@@ -127,13 +145,19 @@ func heardVectors(w *attesttest.World) map[string]vector {
 		}
 		return v
 	}
+	north, o2 := w.Statement("north", nil), object{}
+	borrowed := edit(w.Statement("north", func(r *attest.Result) { r.Nonce = strings.Repeat("ab", 32) }), func(o object) {
+		must(w.T, stdjson.Unmarshal(north, &o2))
+		o["signatures"] = o2["signatures"]
+	})
 	ended := strings.ReplaceAll(w.PolicyTOML, key64("east")+`"`, key64("east")+`", not_after = "2026-01-01T00:00:00Z"`)
-	north := w.Statement("north", nil)
 	expired := heard("an old policy dates nothing", ended, north)
 	expired.Expect, expired.Now = "POLICY_EXPIRED", "2036-06-01T12:00:00Z"
 	cyclic := heard("no plan", w.PolicyTOML, north)
 	cyclic.Plan, cyclic.Expect = "{}", "STRUCTURE"
 	return map[string]vector{
+		"borrowed-signature": {Expect: "pending", Why: "the signature of another statement of the same key, which was seen before", Policy: w.PolicyTOML, Plan: string(w.PlanJSON),
+			Statements: []string{string(north), string(borrowed)}},
 		"heard":         heard("each would be counted", w.PolicyTOML, w.Statements()...),
 		"heard-ended":   heard("that one operator has ended silences no other", ended, north),
 		"heard-unsaid":  heard("a stranger's", w.PolicyTOML, w.Statement("stranger", nil)),

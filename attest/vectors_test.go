@@ -77,6 +77,8 @@ type vector struct {
 	Archive    string                `json:"archive,omitempty"`   // base64 of gzip of a tar, instead of files
 	Pad        int64                 `json:"pad,omitempty"`       // zero bytes behind the archive
 	Layout     map[string]vectorFile `json:"layout,omitempty"`    // an OCI layout at hand
+	Elsewhere  map[string]vectorFile `json:"elsewhere,omitempty"` // archives that another place has, by the digest of the release
+	Flat       bool                  `json:"flat,omitempty"`      // who reads the index has named its list
 	Asks       []vectorAsk           `json:"asks,omitempty"`      // what a server is asked for, in order
 	Answers    []vectorAnswer        `json:"answers,omitempty"`   // what it says to each request
 }
@@ -156,7 +158,7 @@ func madeVectors(w *attesttest.World) map[string]map[string]vector {
 		"policy": joined(policyVectors(), policyChecks()), "plan": joined(planVectors(w), planChecks(w)),
 		"result": joined(resultVectors(w), resultChecks(w)), "verdict": joined(verdictVectors(w), verdictChecks(w), loggedVerdicts(w), companionVerdicts(w), heardVectors(w)),
 		"release": joined(releaseVectors(w), releaseChecks(w), layoutVectors(w), loggedReleases(w), companionReleases(w)), "key": keyVectors(), "envelope": joined(envelopeVectors(w), scanVectors(w)),
-		"package": packageVectors(w), "bundle": joined(bundleVectors(w), largeBundles(w)), "entry": entryVectors(w), "yank": yankVectors(w), "index": indexVectors(w),
+		"package": packageVectors(w), "bundle": joined(bundleVectors(w), largeBundles(w)), "entry": entryVectors(w), "yank": yankVectors(w), "index": joined(indexVectors(w), elsewhereVectors(w), listVectors(w)),
 		"publication": publicationVectors(w), "chain": joined(chainVectors(w), eventVectors(w), proofVectors(w)), "vsa": vsaVectors(w),
 		"policyupdate": joined(policyUpdateVectors(w), changeVectors(w)), "claim": claimVectors(w), "sums": sumsVectors(w),
 		"summary": summaryVectors(w), "logged": logged, "log": logVectors(l), "fsck": fsckVectors(l, w, logged), "server": serverVectors(),
@@ -457,8 +459,12 @@ func (v *vector) runIndex() judgement {
 		}
 	}
 	ctx := context.Background()
-	in := index.Reading{Policy: policy, Now: v.now()}
-	r, err := index.NewReader(ctx, index.Dir(fsys, "INDEX"), in)
+	src, err := v.source(ctx, fsys)
+	if err != nil {
+		return judged(err)
+	}
+	in := index.Reading{Policy: policy, Now: v.now(), Elsewhere: v.elsewhere()}
+	r, err := index.NewReader(ctx, src, in)
 	if err != nil {
 		return judged(err)
 	}
@@ -470,7 +476,7 @@ func (v *vector) runIndex() judgement {
 	}
 	var notices []string
 	in.Notice = func(s string) { notices = append(notices, s) }
-	if r, err = index.NewReader(ctx, index.Dir(fsys, "INDEX"), in); err != nil {
+	if r, err = index.NewReader(ctx, src, in); err != nil {
 		return judged(err)
 	}
 	e, p, err := r.Verify(ctx, v.Name, v.Version)

@@ -314,6 +314,7 @@ func serverVectors() map[string]vector {
 		"forgetful-gone": with(v("ok", "nothing is kept", head, status(404)), func(v *vector) { v.Forget = true }),
 
 		"aged":            v("ok", "it may be used for so long", twice(29), aged),
+		"aged-at-once":    v("ok", "it is of this second", twice(0), aged),
 		"aged-out":        v("ok", "it may be used no longer", twice(30), aged, says()),
 		"aged-long":       v("ok", "a lie lasts a minute", twice(59), says("Cache-Control", "public, max-age=31536000, immutable")),
 		"aged-longer":     v("ok", "a lie lasts a minute", twice(60), says("Cache-Control", "public, max-age=31536000, immutable"), says()),
