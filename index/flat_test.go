@@ -33,6 +33,13 @@ func TestB7ListsHaveAnEnd(t *testing.T) {
 	if err != nil || !IsFlat(src) {
 		t.Fatal(src, err)
 	}
+	r, err := NewReader(ctx, src, Reading{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if all, err := r.Packages(ctx); err != nil || len(all) != 0 {
+		t.Error(all, err)
+	}
 	if _, err := Flat(ctx, Dir(pages(maxFlatPages+1), "here")); fault.CodeOf(err) != fault.Semantic || !strings.Contains(err.Error(), "more than 16 pages") {
 		t.Error(err)
 	}
