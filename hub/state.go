@@ -18,29 +18,35 @@ import (
 const StateHeader = "Rebuild-State"
 
 // states remembers what was found in archives of packages that no release
-// speaks for. An archive is named by its digest, so that an answer stays true;
+// speaks for. An archive is named by its digest, so that an answer stays true of
+// the entry that it was given for: another may have the archive under a false name;
 // one that is damaged is looked at again, for somebody may bring it back.
 type states struct {
 	mu    sync.Mutex
-	known map[string]string // by cksum
+	known map[stateKey]string
 }
+
+// stateKey is what of an entry its state follows from.
+type stateKey struct{ name, version, cksum string }
+
+func keyOf(e *index.Entry) stateKey { return stateKey{e.Name, e.Version, e.Cksum} }
 
 // maxStates bounds what is remembered.
 const maxStates = 1 << 16
 
-func (s *states) get(cksum string) string {
+func (s *states) get(of stateKey) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.known[cksum]
+	return s.known[of]
 }
 
-func (s *states) put(cksum, state string) {
+func (s *states) put(of stateKey, state string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.known == nil || len(s.known) >= maxStates {
-		s.known = map[string]string{}
+		s.known = map[stateKey]string{}
 	}
-	s.known[cksum] = state
+	s.known[of] = state
 }
 
 // stateOf says how far the package of an entry was verified when it came in. A
@@ -65,7 +71,7 @@ func (h *Hub) stateOf(ctx context.Context, e *index.Entry) (string, error) {
 
 // authorsState is that of a package that only its author vouches for.
 func (h *Hub) authorsState(ctx context.Context, e *index.Entry) (string, error) {
-	if state := h.states.get(e.Cksum); state != "" {
+	if state := h.states.get(keyOf(e)); state != "" {
 		return state, nil
 	}
 	state := attest.PackageFailed
@@ -74,7 +80,7 @@ func (h *Hub) authorsState(ctx context.Context, e *index.Entry) (string, error) 
 		return err
 	})
 	if err == nil && state != attest.PackageFailed {
-		h.states.put(e.Cksum, state)
+		h.states.put(keyOf(e), state)
 	}
 	return state, err
 }

@@ -79,6 +79,23 @@ func TestC16_StatesInListings(t *testing.T) {
 	})
 }
 
+// What was found of one entry says nothing of another that has its archive under
+// a false name or version.
+func TestStateIsOfTheEntry(t *testing.T) {
+	var good *index.Entry
+	s := newSite(t, false, func(_ *site, o *Options, _ *Service) { good = authored(t, o.Index, "with", true) })
+	renamed, later := *good, *good
+	renamed.Name, later.Version = "other", "99.0.0"
+	for _, c := range []struct {
+		entry *index.Entry
+		want  string
+	}{{good, attest.PackageVerified}, {&renamed, attest.PackageFailed}, {&later, attest.PackageFailed}, {good, attest.PackageVerified}} {
+		if got, err := s.hub.stateOf(t.Context(), c.entry); err != nil || got != c.want {
+			t.Errorf("%s@%s is %s, %v, want %s", c.entry.Name, c.entry.Version, got, err, c.want)
+		}
+	}
+}
+
 // D3, D8: the data folder of another version is refused like any document, with
 // what it is, what would be read and why no migration helps; nothing is guessed
 // from it.
@@ -101,7 +118,7 @@ func TestD8_DataFolderOfAnotherVersion(t *testing.T) {
 	if errors.As(err, &e) {
 		m, ok = e.Details["migration"].(document.Migration)
 	}
-	if !ok || m.Code != fault.MigrationFailed || e.Details["found"] != "rebuild.hub@7" || !slices.Equal(e.Details["supported"].([]string), []string{formatOf(schemaVersion)}) || e.Hint == "" {
+	if !ok || m.Code != fault.MigrationFailed || e.Details["found"] != "rebuild.hub@7" || !slices.Equal(e.Details["supported"].([]string), []string{"rebuild.hub@2"}) || e.Hint == "" {
 		t.Errorf("%+v", err)
 	}
 	after, err := os.ReadFile(path)

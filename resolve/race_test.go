@@ -1,0 +1,7 @@
+//go:build race
+
+package resolve_test
+
+// slower is how many times as much time and memory the race detector may take
+// as the program alone.
+const slower = 10
