@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -40,8 +41,12 @@ func (a *app) indexServeCommand() *cobra.Command {
 		`  rebuild index serve release/index
   rebuild index serve /srv/index --listen 0.0.0.0:8017 --verbose`, cobra.ExactArgs(1),
 		func(ctx context.Context, args []string) (result, error) {
-			a.finishIndex(ctx, args[0])
-			files, err := hub.OpenFiles(args[0], hub.FilesOptions{Wall: a.wall, Withdrawn: o.withdrawn})
+			dir, err := indexFolder(args[0])
+			if err != nil {
+				return nil, err
+			}
+			a.finishIndex(ctx, dir)
+			files, err := hub.OpenFiles(dir, hub.FilesOptions{Wall: a.wall, Withdrawn: o.withdrawn})
 			if err != nil {
 				return nil, err
 			}
@@ -95,11 +100,16 @@ func (a *app) hubServeCommand() *cobra.Command {
 }
 
 func (a *app) hubServe(ctx context.Context, o hubOptions) (result, error) {
-	for flag, value := range map[string]string{"--index": o.index, "--index-key": o.indexKey, "--data": o.data} {
-		if value == "" {
-			return nil, fault.New(fault.Usage, "no %s", flag).WithHint("see: rebuild hub serve --help")
+	var missing []string
+	for _, f := range [][2]string{{"--index", o.index}, {"--index-key", o.indexKey}, {"--data", o.data}} {
+		if f[1] == "" {
+			missing = append(missing, f[0])
 		}
 	}
+	if missing != nil {
+		return nil, fault.New(fault.Usage, "no %s", strings.Join(missing, ", ")).WithHint("see: rebuild hub serve --help")
+	}
+
 	policy, err := a.readPolicy(o.policy)
 	if err != nil {
 		return nil, err

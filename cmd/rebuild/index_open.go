@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"sync"
@@ -94,7 +95,7 @@ func (a *app) elsewhere(location string, offline bool, src index.Source, api fun
 			return nil, err
 		}
 		var data []byte
-		if base, none := hub.ParseURL(orDefault(api(), at.Hub)); none == nil {
+		if base, none := hub.ParseURL(hubOf(at, api())); none == nil {
 			data, err = (&hub.Client{HTTP: client, Base: base, Now: a.now, Wait: wait}).Snapshot(ctx, digest, release)
 		} else {
 			data, err = hub.Located(ctx, client, release)
@@ -107,6 +108,16 @@ func (a *app) elsewhere(location string, offline bool, src index.Source, api fun
 		}
 		return data, err
 	}
+}
+
+// hubOf is the hub of an index: the one that it names, which nobody has signed.
+// One that was read by https leads to no hub of http, as it could not by a
+// redirect either: then it is the hub that was named, if one was.
+func hubOf(at index.Location, api string) string {
+	if u, err := url.Parse(api); api == "" || err != nil || at.URL != nil && at.URL.Scheme == "https" && u.Scheme != "https" {
+		return at.Hub
+	}
+	return api
 }
 
 // indexState loads what this client saw: state.json in the state root, or in the

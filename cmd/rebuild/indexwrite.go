@@ -42,6 +42,34 @@ func localIndex(location string) (string, error) {
 	return at.Dir, nil
 }
 
+// indexFolder returns the folder of an index that is there, whole or damaged. A
+// mistyped path is no damaged index, and nothing is repaired in it.
+func indexFolder(location string) (string, error) {
+	at, err := index.Locate(location)
+	if err != nil {
+		return "", err
+	}
+	if at.URL != nil {
+		return "", fault.New(fault.Usage, "%s is on a server, and this is done where the index's folder is", location).
+			WithHint("name the folder; what a server says is checked by: rebuild index show %s", location)
+	}
+	said := "none of the files of one is in it"
+	for _, name := range []string{"config.json", "checkpoint", "objects", ".staged"} {
+		_, err := os.Lstat(filepath.Join(at.Dir, name))
+		if err == nil {
+			return at.Dir, nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			said = cause(err).Error()
+		}
+	}
+	if _, err := os.Stat(at.Dir); err != nil {
+		said = cause(err).Error()
+	}
+	return "", fault.New(fault.IndexFetch, "%s is not an index: %s", location, said).
+		WithHint("check the path; a new index is made by: rebuild index init %s", location)
+}
+
 // openLog returns what opens the log of an index with its key.
 func (a *app) openLog(origin string, key attest.Signer) index.OpenLog {
 	return func(ctx context.Context, dir string) (index.LogWriter, error) {
@@ -638,7 +666,7 @@ func (a *app) indexFsckCommand() *cobra.Command {
 		`  rebuild index fsck index --policy policy.toml
   rebuild index fsck index --repair --log-key log.key`, cobra.ExactArgs(1),
 		func(ctx context.Context, args []string) (result, error) {
-			dir, err := localIndex(args[0])
+			dir, err := indexFolder(args[0])
 			if err != nil {
 				return nil, err
 			}

@@ -77,7 +77,10 @@ func (a *app) migrateCommand() *cobra.Command {
 	var check, write bool
 	c := a.verb("migrate [PATH...]", "Bring documents of older versions up to date on disk", `  rebuild migrate --check
   rebuild migrate --write my-pipeline release/index`, cobra.ArbitraryArgs, func(_ context.Context, args []string) (result, error) {
-		if check == write {
+		if check && write {
+			return nil, fault.New(fault.Usage, "--check and --write are two things").WithHint("give one of them; --check writes nothing")
+		}
+		if !check && !write {
 			return nil, fault.New(fault.Usage, "say what is wanted, --check or --write").WithHint("rebuild migrate --check")
 		}
 		paths, err := a.migratePaths(args)

@@ -20,6 +20,9 @@ func usage(root *cobra.Command, args []string, err error) error {
 		found, rest = root, args
 	}
 	first, _, _ := strings.Cut(err.Error(), "\n")
+	if wrong := count(found, rest, err); wrong != nil {
+		return wrong
+	}
 	e := fault.New(fault.Usage, "%s", first)
 	if flag, ok := strings.CutPrefix(first, "unknown flag: --"); ok {
 		if meant := nearest(flag, flagNames(found)); meant != "" {
@@ -32,6 +35,20 @@ func usage(root *cobra.Command, args []string, err error) error {
 		}
 	}
 	return e.WithHint("run %s --help", found.CommandPath())
+}
+
+// count says which arguments a command takes, where cobra counts them; nil if
+// that is not what is wrong.
+func count(c *cobra.Command, rest []string, err error) error {
+	_, takes, _ := strings.Cut(c.Use, " ")
+	first := err.Error()
+	switch {
+	case strings.Contains(first, " arg(s), "):
+		return fault.New(fault.Usage, "%s takes %s", c.CommandPath(), takes).WithHint("run %s --help", c.CommandPath())
+	case strings.HasPrefix(first, "unknown command ") && !c.HasSubCommands() && takes == "" && len(rest) > 0:
+		return fault.New(fault.Usage, "%s takes no argument, only flags", c.CommandPath()).WithHint("run %s --help", c.CommandPath())
+	}
+	return nil
 }
 
 // idle refuses flags that would do nothing in the form in which a command is
