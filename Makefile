@@ -17,7 +17,7 @@ LDFLAGS   := -s -w -buildid= -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 PACKAGES  := ./...
 # Packages that never start the engine: these run under the race detector in
 # make test-race, which needs cgo and so a second compilation.
-PLAIN     := ./attest/... ./bootstrap/... ./folder/... ./hub/... ./index/... ./internal/... ./migrate/... ./oci/... ./pipeline/... ./stages/... ./store/...
+PLAIN     := ./attest/... ./bootstrap/... ./folder/... ./hub/... ./index/... ./internal/... ./migrate/... ./oci/... ./pipeline/... ./pull/... ./resolve/... ./stages/... ./store/... ./surface/...
 
 EMBEDDED  := engine/embedded
 # Tests fail, instead of being skipped, where what they need should be here.
@@ -129,7 +129,7 @@ bench: build bin/interop/cosign3 bin/interop/registry bin/interop/oras
 # Every fuzz target for a while: make fuzz FUZZTIME=1h before a release.
 FUZZTIME  ?= 60s
 fuzz:
-	@for p in $(PLAIN) ./engine ./surface; do for d in $$($(GO) list $$p); do \
+	@for p in $(PLAIN) ./engine; do for d in $$($(GO) list $$p); do \
 	  for f in $$($(GO) test -list '^Fuzz' $$d | grep '^Fuzz'); do \
 	    echo "== $$d $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$d || exit 1; \
 	  done; done; done
