@@ -162,7 +162,8 @@ func (r *Reader) ofPlan(plan, d store.Digest, read func() ([]byte, error)) ([]by
 	}
 	r.log.mu.Lock()
 	defer r.log.mu.Unlock()
-	if r.log.planBytes += len(data); r.log.planBytes <= maxPlanBytes {
+	if r.log.planBytes+len(data) <= maxPlanBytes {
+		r.log.planBytes += len(data)
 		set(&p.files, d, data)
 	}
 	return data, nil

@@ -29,7 +29,7 @@ type indexResolver struct {
 // Resolve implements [pipeline.Resolver].
 func (r *indexResolver) Resolve(ctx context.Context, w pipeline.PackageWish) (*pipeline.PackageChoice, error) {
 	defer generously()()
-	c := &indexCatalog{ctx: ctx, x: r.x, locked: map[string]string{}, size: -1, listed: map[string]*listing{}, named: map[string]*lines{}, slots: make(chan struct{}, 4*runtime.NumCPU())}
+	c := &indexCatalog{ctx: ctx, x: r.x, locked: map[string]string{}, size: -1, listed: map[string]*asked[listing]{}, named: map[string]*asked[lines]{}, slots: make(chan struct{}, 4*runtime.NumCPU())}
 	held := map[string]pipeline.LockPackage{}
 	if w.Held != nil {
 		for _, p := range w.Held.Packages {
@@ -96,20 +96,45 @@ type indexCatalog struct {
 	slots  chan struct{}
 	ahead  sync.WaitGroup
 	mu     sync.Mutex
-	named  map[string]*lines   // by name
-	listed map[string]*listing // by NAME@VERSION
+	named  map[string]*asked[lines]   // by name
+	listed map[string]*asked[listing] // by NAME@VERSION
 }
 
-// lines are the entries of a package, once done is closed.
+// asked is an answer, once done is closed.
+type asked[T any] struct {
+	done   chan struct{}
+	answer T
+}
+
+// askOnce returns what is known under a key of all. The first who asks finds it
+// out, in a slot of the catalog, and the others wait for it.
+func askOnce[T any](c *indexCatalog, all map[string]*asked[T], key string, find func() T) *T {
+	c.mu.Lock()
+	a, known := all[key]
+	if !known {
+		a = &asked[T]{done: make(chan struct{})}
+		all[key] = a
+	}
+	c.mu.Unlock()
+	if known {
+		<-a.done
+		return &a.answer
+	}
+	defer close(a.done)
+	c.slots <- struct{}{}
+	defer func() { <-c.slots }()
+	a.answer = find()
+	return &a.answer
+}
+
+// lines are the entries of a package.
 type lines struct {
-	done    chan struct{}
 	entries []*index.Entry
 	err     error
 }
 
-// listing is a version that was verified, once done is closed.
+// listing is a version that was verified.
 type listing struct {
-	done chan struct{}
 	*index.Listing
 	err error
 }
@@ -130,28 +155,16 @@ func (c *indexCatalog) Versions(_ context.Context, name string) ([]resolve.Candi
 // lines returns the entries of a package that count, in one request for all who
 // ask.
 func (c *indexCatalog) lines(name string) *lines {
-	c.mu.Lock()
-	l, known := c.named[name]
-	if !known {
-		l = &lines{done: make(chan struct{})}
-		c.named[name] = l
-	}
-	c.mu.Unlock()
-	if known {
-		<-l.done
-		return l
-	}
-	defer close(l.done)
-	c.slots <- struct{}{}
-	defer func() { <-c.slots }()
-	all, err := c.x.Entries(c.ctx, name)
-	l.err = err
-	for _, e := range all {
-		if c.size < 0 || e.Seq == nil || *e.Seq < c.size || e.Version == c.locked[name] {
-			l.entries = append(l.entries, e)
+	return askOnce(c, c.named, name, func() (l lines) {
+		all, err := c.x.Entries(c.ctx, name)
+		l.err = err
+		for _, e := range all {
+			if c.size < 0 || e.Seq == nil || *e.Seq < c.size || e.Version == c.locked[name] {
+				l.entries = append(l.entries, e)
+			}
 		}
-	}
-	return l
+		return l
+	})
 }
 
 // Depends implements [resolve.Catalog].
@@ -164,35 +177,24 @@ func (c *indexCatalog) Depends(_ context.Context, name, version string) (map[str
 }
 
 func (c *indexCatalog) list(name, version string) (*index.Listing, error) {
-	at := slices.IndexFunc(c.lines(name).entries, func(e *index.Entry) bool { return e.Version == version })
+	entries := c.lines(name).entries
+	at := slices.IndexFunc(entries, func(e *index.Entry) bool { return e.Version == version })
 	if at < 0 {
 		return nil, fault.New(fault.IndexNoMatch, "%s@%s is not in the index", name, version)
 	}
-	l := c.listing(c.lines(name).entries[at])
+	l := c.listing(entries[at])
 	return l.Listing, l.err
 }
 
 func (c *indexCatalog) listing(e *index.Entry) *listing {
 	id := e.Name + "@" + e.Version
-	c.mu.Lock()
-	l, known := c.listed[id]
-	if !known {
-		l = &listing{done: make(chan struct{})}
-		c.listed[id] = l
-	}
-	c.mu.Unlock()
-	if known {
-		<-l.done
+	return askOnce(c, c.listed, id, func() (l listing) {
+		l.Listing, l.err = c.x.List(c.ctx, e)
+		if l.err == nil && l.Content == nil {
+			l.err = fault.New(fault.QuorumPending, "%s has no release, so nobody has voted for it", id)
+		}
 		return l
-	}
-	defer close(l.done)
-	c.slots <- struct{}{}
-	defer func() { <-c.slots }()
-	l.Listing, l.err = c.x.List(c.ctx, e)
-	if l.err == nil && l.Content == nil {
-		l.err = fault.New(fault.QuorumPending, "%s has no release, so nobody has voted for it", id)
-	}
-	return l
+	})
 }
 
 // maxAhead bounds what is verified before it is asked for.
