@@ -1,15 +1,19 @@
 package durable
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // tape is an FS that notes every call under the name of its system call and
@@ -262,6 +266,101 @@ func TestLock(t *testing.T) {
 	second()
 	<-got
 	wg.Wait()
+}
+
+// asNobody runs a test of this package again as a user who may not write
+// everything, if this one is root. It says whether it did.
+func asNobody(t *testing.T) bool {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		return false
+	}
+	dir, err := os.MkdirTemp("", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	if err := os.Chown(dir, 65534, 65534); err != nil {
+		t.Fatal(err)
+	}
+	c := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v") // whose path it may not follow
+	c.Dir, c.Env = dir, append(os.Environ(), "TMPDIR="+dir)
+	c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	if out, err := c.CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	return true
+}
+
+// A killed writer has left folders that nobody may write in: they are gone for the
+// next one all the same.
+func TestClaimOfFoldersThatAreReadOnly(t *testing.T) {
+	if asNobody(t) {
+		return
+	}
+	dir := t.TempDir()
+	stage := filepath.Join(dir, ".out.pull")
+	deep := filepath.Join(stage, "a/b/c")
+	outside := filepath.Join(dir, "outside")
+	if err := errors.Join(os.MkdirAll(deep, 0o755), os.WriteFile(filepath.Join(deep, "x"), nil, 0o444), os.Mkdir(outside, 0o555),
+		os.Symlink(outside, filepath.Join(deep, "link")), os.Chmod(deep, 0o555), os.Chmod(filepath.Dir(deep), 0), os.Chmod(filepath.Join(stage, "a"), 0o555)); err != nil {
+		t.Fatal(err)
+	}
+	f, err := Claim(stage)
+	if err != nil || len(namesIn(t, stage)) != 0 {
+		t.Fatalf("%v, left are %q", err, namesIn(t, stage))
+	}
+	f.Close()
+	if info, err := os.Stat(outside); err != nil || info.Mode().Perm() != 0o555 {
+		t.Errorf("what a link leads to is changed: %v %v", info, err)
+	}
+}
+
+// Whoever waits for a lock can be told to give up, and then the lock is as it was.
+func TestLockUntil(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "lock")
+	release, err := Lock(name, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+	defer cancel()
+	if _, err := LockUntil(ctx, name, false); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v", err)
+	}
+	time.AfterFunc(30*time.Millisecond, release)
+	second, err := LockUntil(t.Context(), name, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second()
+}
+
+// A lock that can only be read, as it is another user's, is locked all the same;
+// one that is not there and can not be made is an error.
+func TestLockOfAnother(t *testing.T) {
+	if asNobody(t) {
+		return
+	}
+	dir := t.TempDir()
+	name := filepath.Join(dir, "lock")
+	if err := errors.Join(os.WriteFile(name, nil, 0o444), os.Chmod(dir, 0o555)); err != nil {
+		t.Fatal(err)
+	}
+	defer os.Chmod(dir, 0o755)
+	release, err := Lock(name, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+	defer cancel()
+	if _, err := LockUntil(ctx, name, false); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("locked twice: %v", err)
+	}
+	if _, err := Lock(filepath.Join(dir, "other"), true); !errors.Is(err, fs.ErrPermission) {
+		t.Errorf("%v", err)
+	}
 }
 
 // A sweep takes what nobody writes any more, and nothing else: not what has a

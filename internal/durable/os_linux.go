@@ -1,6 +1,7 @@
 package durable
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -70,9 +71,16 @@ func (OS) SyncDir(dir string) error {
 // Lock waits for the lock on path, an empty file that is created if missing
 // and never removed, and returns the function that releases it. A shared lock
 // excludes only exclusive ones. The kernel releases the lock of a process
-// that dies.
+// that dies. A file that can only be read, as it is another user's, is locked too.
 func Lock(path string, exclusive bool) (unlock func(), err error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW, 0o644)
+	return LockUntil(context.Background(), path, exclusive)
+}
+
+// LockUntil is [Lock] for no longer than a context lasts: whoever may read the
+// file can keep its lock for ever. Nothing ends a call that waits in the kernel, so
+// a goroutine then waits on, and gives the lock back when it gets it.
+func LockUntil(ctx context.Context, path string, exclusive bool) (unlock func(), err error) {
+	f, err := openLock(path)
 	if err != nil {
 		return nil, err
 	}
@@ -80,11 +88,33 @@ func Lock(path string, exclusive bool) (unlock func(), err error) {
 	if exclusive {
 		how = syscall.LOCK_EX
 	}
-	if err := flock(f, how); err != nil {
+	if flock(f, how|syscall.LOCK_NB) == nil {
+		return func() { f.Close() }, nil
+	}
+	got := make(chan error, 1)
+	go func() { got <- flock(f, how) }()
+	select {
+	case err = <-got:
+	case <-ctx.Done():
+		go func() { <-got; f.Close() }()
+		return nil, context.Cause(ctx)
+	}
+	if err != nil {
 		f.Close()
 		return nil, err
 	}
 	return func() { f.Close() }, nil
+}
+
+// openLock opens the file of a lock, which takes no more than reading it.
+func openLock(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW, 0o644)
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
+		if readable, only := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0); only == nil {
+			return readable, nil
+		}
+	}
+	return f, err
 }
 
 // Abandoned reports whether the temporary file path belongs to no living
@@ -170,9 +200,25 @@ func claimed(f *os.File, dir string) (mine bool, err error) {
 func empty(dir string) error {
 	held, err := os.ReadDir(dir)
 	for _, e := range held {
-		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
+		err = errors.Join(err, RemoveAll(filepath.Join(dir, e.Name())))
 	}
 	return err
+}
+
+// RemoveAll is [os.RemoveAll] that also removes folders of ours in which nothing
+// may be written, as an unpacked tree can have.
+func RemoveAll(path string) error {
+	err := os.RemoveAll(path)
+	if !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	_ = filepath.WalkDir(path, func(at string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() { // before it is read
+			_ = os.Chmod(at, 0o700)
+		}
+		return nil
+	})
+	return os.RemoveAll(path)
 }
 
 func flock(f *os.File, how int) error {

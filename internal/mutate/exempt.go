@@ -8,16 +8,25 @@ import (
 // exemptions are what exempt.txt says, a line each:
 //
 //	skip FILE FUNCTION | reason
+//	tests FILE FUNCTION | TESTS
 //	FILE FUNCTION KIND SOURCE | reason
 //
 // The first leaves a function out that decides nothing for a verifier, or with
-// * for it a whole file, the
-// second one mutant that no vector can kill. A mutant is named by what it
+// * for it a whole file. The second has the named tests of the file's package try
+// what no vector kills of the function: what needs a disk, a clock or a peer. The
+// third is one mutant that neither can kill. A mutant is named by what it
 // switches off and not by its line, so that an exemption holds for the text
 // that was examined and for nothing else.
 type exemptions struct {
 	skip    map[[2]string]bool // file and function; whether it was met
+	tests   map[[2]string]*judges
 	mutants map[[4]string]*exemption
+}
+
+// judges are tests that judge a function.
+type judges struct {
+	pattern string // of their names, for -test.run
+	met     bool
 }
 
 type exemption struct {
@@ -27,7 +36,7 @@ type exemption struct {
 }
 
 func parseExemptions(text string) (*exemptions, error) {
-	ex := &exemptions{skip: map[[2]string]bool{}, mutants: map[[4]string]*exemption{}}
+	ex := &exemptions{skip: map[[2]string]bool{}, tests: map[[2]string]*judges{}, mutants: map[[4]string]*exemption{}}
 	for i, line := range strings.Split(text, "\n") {
 		if line == "" || strings.HasPrefix(line, "#") {
 			continue
@@ -37,13 +46,18 @@ func parseExemptions(text string) (*exemptions, error) {
 			return nil, fmt.Errorf("%s:%d: no reason is given", exemptFile, i+1)
 		}
 		what := strings.TrimSpace(line[:at])
-		if rest, ok := strings.CutPrefix(what, "skip "); ok {
+		if word, rest, _ := strings.Cut(what, " "); word == "skip" || word == "tests" {
 			file, fn, ok := strings.Cut(rest, " ")
 			if !ok {
-				return nil, fmt.Errorf("%s:%d: not skip FILE FUNCTION", exemptFile, i+1)
+				return nil, fmt.Errorf("%s:%d: not %s FILE FUNCTION", exemptFile, i+1, word)
 			}
 			for _, name := range strings.Fields(fn) {
-				ex.skip[[2]string{file, name}] = false
+				key := [2]string{file, name}
+				if word == "skip" {
+					ex.skip[key] = false
+					continue
+				}
+				ex.tests[key] = &judges{pattern: "^(" + strings.Join(strings.Fields(line[at+3:]), "|") + ")$"}
 			}
 			continue
 		}
@@ -68,6 +82,17 @@ func (ex *exemptions) skips(file, fn string) bool {
 		}
 	}
 	return false
+}
+
+// judgedBy returns which tests judge a function of a file, "" for none.
+func (ex *exemptions) judgedBy(file, fn string) string {
+	for _, key := range [][2]string{{file, fn}, {file, "*"}} {
+		if j := ex.tests[key]; j != nil {
+			j.met = true
+			return j.pattern
+		}
+	}
+	return ""
 }
 
 // covers says whether a mutant is exempt, and notes whether it was killed all
@@ -96,6 +121,11 @@ func (ex *exemptions) stale(whole bool) []string {
 	for key, met := range ex.skip {
 		if !met {
 			out = append(out, fmt.Sprintf("%s: there is no such function: %s %s", exemptFile, key[0], key[1]))
+		}
+	}
+	for key, j := range ex.tests {
+		if whole && !j.met {
+			out = append(out, fmt.Sprintf("%s: no test has to judge %s %s", exemptFile, key[0], key[1]))
 		}
 	}
 	return out

@@ -1,5 +1,5 @@
 // Command mutate shows that no check can be taken out of the verifying code
-// without a vector that notices.
+// without a vector, or for what needs a disk or a peer a test, that notices.
 //
 // It parses the files of the scope and writes copies in which every check
 // asks whether it is switched off: a condition that refuses, a term of one, a
@@ -9,6 +9,9 @@
 // testdata/vectors that reach it, until one has another outcome. What
 // survives is printed and fails the run, unless exempt.txt says why nothing
 // can notice.
+//
+// Of the functions that exempt.txt names with tests, what is left alive is tried
+// again by those of their own package, a process for each.
 //
 // Run it from the root of the repository: make mutate.
 package main
@@ -34,9 +37,13 @@ var scope = []string{
 	"attest/*.go", "internal/document/*.go", "internal/names/*.go", "store/digest.go", "index/entry.go", "index/paths.go", "index/reader.go",
 	"index/history.go", "index/snapshot.go", "index/view.go", "index/votes.go", "index/tiles.go", "index/state.go", "index/viewtree.go", "index/remote.go",
 	"index/contents.go", "index/source.go", "index/answers.go", "index/flat.go", "index/elsewhere.go",
+	"index/fsck.go", "index/replay.go", "index/chain.go", "index/definitions.go", "pull/*.go",
 }
 
-const exemptFile = "internal/mutate/exempt.txt"
+const (
+	exemptFile  = "internal/mutate/exempt.txt"
+	overlayFile = "overlay.json"
+)
 
 //go:embed testdata
 var embedded embed.FS
@@ -71,6 +78,9 @@ func run(only []string) error {
 	})
 	killers, err := try(filepath.Join(dir, "vectors.test"), mutants)
 	if err != nil {
+		return err
+	}
+	if err := tryTests(dir, mutants, killers, ex); err != nil {
 		return err
 	}
 	return report(os.Stdout, mutants, killers, ex, len(only) == 0)
@@ -117,13 +127,17 @@ func compile(dir string, ex *exemptions) ([]Mutant, error) {
 	if err != nil {
 		return nil, err
 	}
-	list := filepath.Join(dir, "overlay.json")
-	if err := os.WriteFile(list, raw, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, overlayFile), raw, 0o600); err != nil {
 		return nil, err
 	}
-	build := exec.Command("go", "test", "-c", "-vet=off", "-overlay", list, "-o", filepath.Join(dir, "vectors.test"), "./attest")
-	build.Stdout, build.Stderr = os.Stderr, os.Stderr
-	return all, build.Run()
+	return all, build(dir, "vectors.test", "./attest")
+}
+
+// build compiles the tests of a package over the instrumented files.
+func build(dir, name, pkg string) error {
+	cmd := exec.Command("go", "test", "-c", "-vet=off", "-overlay", filepath.Join(dir, overlayFile), "-o", filepath.Join(dir, name), pkg)
+	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	return cmd.Run()
 }
 
 func sources() []string {

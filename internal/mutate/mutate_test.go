@@ -90,7 +90,17 @@ func TestExemptions(t *testing.T) {
 	if m.Source = "n < 1"; !ex.covers(m, true) || len(ex.stale(false)) != 1 {
 		t.Errorf("one that was killed: %q", ex.stale(false))
 	}
-	for _, bad := range []string{"a.go H off n < 1", "a.go H off n < 1 | ", "skip a.go | x", "a.go H | x", "a.go H off x | y\na.go H off x | z"} {
+	judged, err := parseExemptions("tests a.go F G | TestOne TestTwo\ntests b.go * | TestB\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if judged.judgedBy("a.go", "G") != "^(TestOne|TestTwo)$" || judged.judgedBy("a.go", "H") != "" || judged.judgedBy("b.go", "H") != "^(TestB)$" {
+		t.Error("who judges what")
+	}
+	if stale := judged.stale(true); len(stale) != 1 || len(judged.stale(false)) != 0 { // a.go F
+		t.Errorf("%q", stale)
+	}
+	for _, bad := range []string{"tests a.go | TestOne", "a.go H off n < 1", "a.go H off n < 1 | ", "skip a.go | x", "a.go H | x", "a.go H off x | y\na.go H off x | z"} {
 		if _, err := parseExemptions(bad); err == nil {
 			t.Errorf("no error for %q", bad)
 		}

@@ -30,7 +30,8 @@ var device = regexp.MustCompile(`^(?:con|prn|aux|nul|com[0-9]|lpt[0-9])$`)
 func Check(s string) error {
 	switch {
 	case len(s) > MaxLen:
-		return fault.New(fault.Structure, "name %.80q has %d bytes, at most %d are allowed", s, len(s), MaxLen)
+		return fault.New(fault.Structure, "name %.80q has %d bytes, at most %d are allowed", s, len(s), MaxLen).
+			WithHint("choose a shorter name")
 	case !grammar.MatchString(s):
 		return fault.New(fault.Structure, "%q is not a name", s).
 			WithHint("write lower-case letters and digits, joined by -, _ or __, with a letter first")
@@ -83,7 +84,8 @@ func Distinct(all []string) error {
 		a, b := sorted[i-1], sorted[i]
 		switch {
 		case a == b:
-			return fault.New(fault.Semantic, "%q is named twice", a)
+			return fault.New(fault.Semantic, "%q is named twice", a).
+				WithHint("name it once")
 		case Fold(a) == Fold(b):
 			return fault.New(fault.Semantic, "%q and %q differ only in - and _", min(a, b), max(a, b)).
 				WithHint("rename one of them")

@@ -2,6 +2,8 @@ package names
 
 import (
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/Masterminds/semver/v3"
 
@@ -23,14 +25,30 @@ const maxRange = 512
 // bytes or not of the grammar.
 func ParseRange(s string) (Range, error) {
 	if strings.TrimSpace(s) == "" || len(s) > maxRange {
-		return Range{}, fault.New(fault.Structure, "%.80q is no range of versions: it is empty or longer than %d bytes", s, maxRange)
+		return Range{}, fault.New(fault.Structure, "%.80q is no range of versions: it is empty or longer than %d bytes", s, maxRange).
+			WithHint("write one such as \">=1.2.0, <2.0.0\" or \"^1.2\"")
+	}
+	if known, ok := ranges.Load(s); ok {
+		return Range{s, known.(*semver.Constraints)}, nil
 	}
 	c, err := semver.NewConstraint(s)
 	if err != nil {
 		return Range{}, fault.New(fault.Structure, "%.80q is no range of versions", s).WithHint(`write one such as ">=1.2.0, <2.0.0" or "^1.2"`)
 	}
+	if rangesKept.Add(1) <= maxRangesKept {
+		ranges.Store(s, c)
+	}
 	return Range{s, c}, nil
 }
+
+// ranges are the first that were parsed: the packages of an index have few
+// different ones, and each is parsed wherever a document with it is read.
+var (
+	ranges     sync.Map // *semver.Constraints by text
+	rangesKept atomic.Int64
+)
+
+const maxRangesKept = 1024
 
 // String returns the range as it was written.
 func (r Range) String() string { return r.text }

@@ -3,11 +3,14 @@ package mutant
 
 import (
 	"maps"
+	"os"
 	"slices"
+	"strconv"
 )
 
-// Active is the number of the mutant that runs; 0 is the program as it is.
-var Active int
+// Active is the number of the mutant that runs; 0 is the program as it is. A test
+// binary has one for all its life.
+var Active, _ = strconv.Atoi(os.Getenv("REBUILD_MUTANT"))
 
 // Hits records which numbers are asked for, unless it is nil.
 var Hits map[int]bool
