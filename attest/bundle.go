@@ -210,7 +210,7 @@ func surveyBundle(r io.ReaderAt, size int64, scratch func() *bundleReader) ([]bu
 			return files, nil
 		}
 		if err != nil {
-			return nil, fault.New(fault.Parse, "not a bundle: %w", err)
+			return nil, unreadableTar("not a bundle", err)
 		}
 		if h.Typeflag == tar.TypeDir {
 			continue // made again by Encode, or the comparison fails

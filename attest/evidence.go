@@ -38,7 +38,7 @@ func (b *BuildEvidence) Chain(policy *Policy) (*Chain, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c, c.complete(b.Statements)
+	return c, c.complete(policy.seen, b.Statements)
 }
 
 // paired wants events and their proof together.
@@ -221,7 +221,7 @@ func (b *ReleaseBuild) judge(policy *Policy, r *Release, found BuildEvidence, ch
 	if err != nil {
 		return nil, err
 	}
-	listed, err := b.listed(found.Statements, then)
+	listed, err := b.listed(policy.seen, found.Statements, then)
 	if err != nil {
 		return nil, err
 	}
@@ -270,10 +270,10 @@ func (b *ReleaseBuild) proposed(chain *Chain) (*Chain, error) {
 
 // listed returns the envelopes of the statements that the release lists, all
 // of which must be there, and of those that were logged when it was proposed.
-func (b *ReleaseBuild) listed(statements [][]byte, then *Chain) ([][]byte, error) {
+func (b *ReleaseBuild) listed(memory *signatures, statements [][]byte, then *Chain) ([][]byte, error) {
 	var out [][]byte
 	seen := map[store.Digest]bool{}
-	for i, d := range payloads(statements) {
+	for i, d := range memory.payloads(statements) {
 		if b.lists(d) || then.has(EventStatement, d) {
 			seen[d] = true
 			out = append(out, statements[i])

@@ -56,7 +56,7 @@ func OpenResult(e *Envelope, operator string, keys []PublicKey, p *Plan) (*Resul
 	if err != nil {
 		return nil, err
 	}
-	r, err := readResult(signed, operator)
+	r, err := new(signatures).readResult(signed, operator)
 	if err != nil {
 		return nil, err
 	}

@@ -29,7 +29,8 @@ type KeyID string
 func ParsePublicKey(s string) (PublicKey, error) {
 	raw, err := decodeBase64(s)
 	if err != nil || len(raw) != ed25519.PublicKeySize {
-		return PublicKey{}, fault.New(fault.Structure, "%.60q is not the base64 of a public key of 32 bytes", s)
+		return PublicKey{}, fault.New(fault.Structure, "%.60q is not the base64 of a public key of 32 bytes", s).
+			WithHint("give the key as rebuild key new printed it")
 	}
 	k := PublicKey(raw)
 	return k, k.check()

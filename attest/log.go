@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"crypto/ed25519"
+	"crypto/sha256"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,16 +20,16 @@ import (
 // and prev and dates the leaf; what the leaf points to is proven by its own
 // signatures, never by standing in the log.
 type Event struct {
-	SchemaVersion string       `json:"schema_version"`
-	Seq           int64        `json:"seq"`              // position in the log, from 0
-	Chain         string       `json:"chain"`            // a plan's digest, pkg:NAME, policy:NAME or index
-	Prev          store.Digest `json:"prev,omitempty"`   // sha256 of the chain's previous leaf; "" in its first
-	Type          string       `json:"type"`             // one of the Event constants
-	Object        store.Digest `json:"object,omitempty"` // what it points to; "" for close
-	By            KeyID        `json:"by,omitempty"`     // the key whose signature the writer verified; always of statements and commits
 	At            string       `json:"at"`               // when, as the writer says
-	View          store.Digest `json:"view"`             // of the whole index after this event
-	Sig           string       `json:"sig,omitempty"`    // the operator's, on a commit
+	By            KeyID        `json:"by,omitempty"`     // the key whose signature the writer verified; always of statements and commits
+	Chain         string       `json:"chain"`            // a plan's digest, pkg:NAME, policy:NAME or index
+	Object        store.Digest `json:"object,omitempty"` // what it points to; "" for close
+	Prev          store.Digest `json:"prev,omitempty"`   // sha256 of the chain's previous leaf; "" in its first
+	SchemaVersion string       `json:"schema_version"`
+	Seq           int64        `json:"seq"`           // position in the log, from 0
+	Sig           string       `json:"sig,omitempty"` // the operator's, on a commit
+	Type          string       `json:"type"`          // one of the Event constants
+	View          store.Digest `json:"view"`          // of the whole index after this event
 }
 
 // The types of events.
@@ -179,7 +180,8 @@ type Chain struct {
 type leaf struct {
 	Event
 	at  time.Time
-	end int // of its line in raw
+	end int          // of its line in raw
+	sum store.Digest // of raw up to there
 }
 
 // place is what may stand once in a chain.
@@ -229,8 +231,21 @@ func OpenChain(policy *Policy, plan store.Digest, events, proof []byte) (*Chain,
 	if err := c.checkDates(); err != nil {
 		return nil, err
 	}
+	c.sum()
 	policy.log.seen.keep(c)
 	return c, nil
+}
+
+// sum digests each beginning of the chain in one pass: releases of one plan name
+// a thousand of them.
+func (c *Chain) sum() {
+	h := sha256.New()
+	begin := 0
+	for i := range c.leaves {
+		l := &c.leaves[i]
+		h.Write(c.raw[begin:l.end])
+		l.sum, begin = store.DigestOfSum(h.Sum(nil)), l.end
+	}
 }
 
 // under returns a chain that was verified before under the checkpoint of
@@ -284,7 +299,7 @@ func (c *Chain) link(lines [][]byte) error {
 		if err != nil {
 			return err
 		}
-		c.leaves[i] = leaf{e, at, end}
+		c.leaves[i] = leaf{Event: e, at: at, end: end}
 		end -= len(lines[i]) + 1
 	}
 	return nil
@@ -334,7 +349,7 @@ func (c *Chain) Origin() string { return c.origin }
 func (c *Chain) Seq() int64 { return c.leaves[len(c.leaves)-1].Seq }
 
 // Digest returns the sha256 of the chain's lines, which a release names.
-func (c *Chain) Digest() store.Digest { return store.DigestOf(c.raw) }
+func (c *Chain) Digest() store.Digest { return c.leaves[len(c.leaves)-1].sum }
 
 // cut returns the chain as it was when the leaf at seq was its last.
 func (c *Chain) cut(seq int64) (*Chain, error) {
@@ -386,9 +401,9 @@ func (c *Chain) moment(kind string, object store.Digest, now time.Time) moment {
 
 // complete wants the envelope of every statement in the chain: one that was
 // left out may be the one that says otherwise.
-func (c *Chain) complete(envelopes [][]byte) error {
+func (c *Chain) complete(seen *signatures, envelopes [][]byte) error {
 	found := map[store.Digest]bool{}
-	for _, d := range payloads(envelopes) {
+	for _, d := range seen.payloads(envelopes) {
 		found[d] = true
 	}
 	for i := range c.leaves {

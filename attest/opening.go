@@ -49,7 +49,7 @@ func (j *judge) open(statements [][]byte) []opened {
 
 // openOne changes nothing of j: it runs beside itself.
 func (j *judge) openOne(raw []byte) opened {
-	e, err := ParseEnvelope("statement", raw)
+	e, err := j.policy.seen.envelope("statement", raw)
 	if err != nil {
 		return opened{account: StatementAccount{Statement: store.DigestOf(raw)}.refuse(err)}
 	}
@@ -71,7 +71,7 @@ func (j *judge) openOne(raw []byte) opened {
 	if claim := readProvenance(signed); claim != nil {
 		return opened{account: a, claim: claim, by: by}
 	}
-	said, err := readResult(signed, a.Operator)
+	said, err := j.policy.seen.readResult(signed, a.Operator)
 	author := ""
 	if err == nil {
 		author = a.Operator
@@ -176,10 +176,10 @@ func each(n int, work func(i int)) {
 const statementsEach = 16
 
 // payloads returns the digest of each envelope's payload, "" for what is none.
-func payloads(envelopes [][]byte) []store.Digest {
+func (s *signatures) payloads(envelopes [][]byte) []store.Digest {
 	out := make([]store.Digest, len(envelopes))
 	each(len(envelopes), func(i int) {
-		if e, err := ParseEnvelope("statement", envelopes[i]); err == nil {
+		if e, err := s.envelope("statement", envelopes[i]); err == nil {
 			out[i] = e.Digest()
 		}
 	})

@@ -39,16 +39,16 @@ const (
 // PackageDocument is a package's metadata: package.toml, or its image in
 // rebuild.package.json. It is the signers' word; no quorum voted on it.
 type PackageDocument struct {
-	SchemaVersion string            `json:"schema_version"`
-	Name          string            `json:"name"` // NAME or ORG/NAME
-	Version       string            `json:"version"`
+	Depends       map[string]string `json:"depends,omitempty"` // package name to version range
 	Description   string            `json:"description"`
 	Docs          string            `json:"docs"`
 	License       string            `json:"license"`
+	Meta          PackageMeta       `json:"meta"`
 	ModuleRoot    string            `json:"module_root,omitempty"`
 	Modules       []string          `json:"modules,omitempty"`
-	Depends       map[string]string `json:"depends,omitempty"` // package name to version range
-	Meta          PackageMeta       `json:"meta"`
+	Name          string            `json:"name"` // NAME or ORG/NAME
+	SchemaVersion string            `json:"schema_version"`
+	Version       string            `json:"version"`
 }
 
 // PackageMeta holds what is asked of the reader.
@@ -346,6 +346,14 @@ func totalFiles(files []FileEntry) int {
 	return n
 }
 
+// unreadableTar says why the next entry of a tar archive can not be read.
+func unreadableTar(what string, err error) error {
+	if errors.Is(err, tar.ErrHeader) {
+		return fault.New(fault.Parse, "%s: it is no tar archive, or a damaged one", what)
+	}
+	return fault.New(fault.Parse, "%s: %w", what, err)
+}
+
 // ReadLayer reads a canonical layer into memory, for a payload. It refuses
 // what a package does not carry (FILE_EXTRA) and more than 64 MiB.
 func ReadLayer(r io.Reader) ([]store.File, error) {
@@ -358,7 +366,7 @@ func ReadLayer(r io.Reader) ([]store.File, error) {
 			return files, nil
 		}
 		if err != nil {
-			return nil, fault.New(fault.Parse, "reading a layer: %w", err)
+			return nil, unreadableTar("reading a layer", err)
 		}
 		f, err := readEntry(h, tr, &left)
 		if err != nil {

@@ -27,16 +27,16 @@ const MaxEpoch = 8589934591
 //
 // Package pipeline makes plans; everyone else gets one from [DecodePlan].
 type Plan struct {
-	SchemaVersion   string       `json:"schema_version"`
+	Images          []PlanImage  `json:"images,omitempty"`
 	Pipeline        string       `json:"pipeline"`
 	Platform        string       `json:"platform"` // OS/ARCH or OS/ARCH/VARIANT
-	SourceDateEpoch int64        `json:"source_date_epoch"`
-	Tree            string       `json:"tree"` // TreeFormat
+	SchemaVersion   string       `json:"schema_version"`
 	Seeds           []PlanSeed   `json:"seeds,omitempty"`
+	SourceDateEpoch int64        `json:"source_date_epoch"`
 	Sources         []PlanSource `json:"sources,omitempty"`
-	Images          []PlanImage  `json:"images,omitempty"`
 	Stages          []PlanStage  `json:"stages"`
 	Targets         []string     `json:"targets"`
+	Tree            string       `json:"tree"` // TreeFormat
 }
 
 // PlanSeed is bytes that the stages may use without anyone having built them.
@@ -75,16 +75,16 @@ type PlanImage struct {
 
 // PlanStage is one build step with one output tree.
 type PlanStage struct {
-	Name          string            `json:"name"`
+	Alias         map[string]string `json:"alias,omitempty"` // a foreign name to one of Inputs
+	Args          map[string]string `json:"args,omitempty"`
 	Containerfile store.Digest      `json:"containerfile"`     // of its bytes
 	Context       store.Digest      `json:"context,omitempty"` // tree of the stage's own files; "" without any
 	Exec          string            `json:"exec"`              // ExecRebuild or ExecBuildkit
-	Args          map[string]string `json:"args,omitempty"`
-	Inputs        []string          `json:"inputs,omitempty"` // seed/, source/, image/ or stage/ and a name; sorted
-	Alias         map[string]string `json:"alias,omitempty"`  // a foreign name to one of Inputs
-	Into          map[string]string `json:"into,omitempty"`   // a source's name to its path in the context
-	Export        string            `json:"export"`           // absolute path in the final image; "/" is all of it
+	Export        string            `json:"export"`            // absolute path in the final image; "/" is all of it
 	Image         ImageSettings     `json:"image,omitzero"`
+	Inputs        []string          `json:"inputs,omitempty"` // seed/, source/, image/ or stage/ and a name; sorted
+	Into          map[string]string `json:"into,omitempty"`   // a source's name to its path in the context
+	Name          string            `json:"name"`
 }
 
 // The exec profiles of formats.md 4.

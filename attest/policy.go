@@ -122,13 +122,17 @@ type policyKey struct {
 func (k policyKey) at(m moment) error {
 	switch {
 	case k.revoked != nil && !m.logged:
-		return fault.New(fault.KeyExpired, "key %s is revoked", k.key.Fingerprint())
+		return fault.New(fault.KeyExpired, "key %s is revoked", k.key.Fingerprint()).
+			WithHint("have it signed with a key that the policy lets sign at that time")
 	case k.revoked != nil && m.seq >= *k.revoked:
-		return fault.New(fault.KeyExpired, "key %s is revoked from seq %d, this is seq %d", k.key.Fingerprint(), *k.revoked, m.seq)
+		return fault.New(fault.KeyExpired, "key %s is revoked from seq %d, this is seq %d", k.key.Fingerprint(), *k.revoked, m.seq).
+			WithHint("have it signed with a key that the policy lets sign at that time")
 	case !k.notBefore.IsZero() && m.time.Before(k.notBefore):
-		return fault.New(fault.KeyExpired, "key %s is not valid before %s", k.key.Fingerprint(), k.notBefore.Format(timeLayout))
+		return fault.New(fault.KeyExpired, "key %s is not valid before %s", k.key.Fingerprint(), k.notBefore.Format(timeLayout)).
+			WithHint("have it signed with a key that the policy lets sign at that time")
 	case !k.notAfter.IsZero() && m.time.After(k.notAfter):
-		return fault.New(fault.KeyExpired, "key %s is not valid after %s", k.key.Fingerprint(), k.notAfter.Format(timeLayout))
+		return fault.New(fault.KeyExpired, "key %s is not valid after %s", k.key.Fingerprint(), k.notAfter.Format(timeLayout)).
+			WithHint("have it signed with a key that the policy lets sign at that time")
 	}
 	return nil
 }

@@ -18,35 +18,35 @@ const PredicateRelease = "urn:rebuild:release:1"
 // Release is the predicate of a release: what the signers publish under a
 // name and version, and the evidence that it was rebuilt (formats.md 5).
 type Release struct {
-	SchemaVersion string         `json:"schema_version"`
-	Name          string         `json:"name"`
-	Version       string         `json:"version"`
-	Builds        []ReleaseBuild `json:"builds,omitempty"` // sorted by platform; none means that nobody voted
-	LogOrigin     string         `json:"log_origin,omitempty"`
-	Cksum         string         `json:"cksum"`               // sha256 of the archive, bare hex
-	OCIIndex      store.Digest   `json:"oci_index,omitempty"` // given exactly when each build has one target
-	Package       store.Digest   `json:"package"`             // of rebuild.package.json
-	Files         store.Digest   `json:"files"`               // of rebuild.files.json
-	Exports       store.Digest   `json:"exports,omitempty"`   // of rebuild.exports.json
-	Lock          store.Digest   `json:"lock,omitempty"`      // of rebuild.lock
-	Policy        store.Digest   `json:"policy"`              // that judged
-	Snapshot      store.Digest   `json:"snapshot"`
+	Builds        []ReleaseBuild `json:"builds,omitempty"`  // sorted by platform; none means that nobody voted
+	Cksum         string         `json:"cksum"`             // sha256 of the archive, bare hex
 	Depends       []Dependency   `json:"depends,omitempty"` // sorted by name
+	Exports       store.Digest   `json:"exports,omitempty"` // of rebuild.exports.json
+	Files         store.Digest   `json:"files"`             // of rebuild.files.json
 	Locator       string         `json:"locator,omitempty"` // where the archive can be had
-	Owners        []string       `json:"owners"`            // public keys, sorted; all of them sign
-	Waivers       []Waiver       `json:"waivers,omitempty"` // sorted by statement
+	Lock          store.Digest   `json:"lock,omitempty"`    // of rebuild.lock
+	LogOrigin     string         `json:"log_origin,omitempty"`
+	Name          string         `json:"name"`
+	OCIIndex      store.Digest   `json:"oci_index,omitempty"` // given exactly when each build has one target
+	Owners        []string       `json:"owners"`              // public keys, sorted; all of them sign
+	Package       store.Digest   `json:"package"`             // of rebuild.package.json
+	Policy        store.Digest   `json:"policy"`              // that judged
 	PublishedAt   string         `json:"published_at"`
+	SchemaVersion string         `json:"schema_version"`
+	Snapshot      store.Digest   `json:"snapshot"`
+	Version       string         `json:"version"`
+	Waivers       []Waiver       `json:"waivers,omitempty"` // sorted by statement
 }
 
 // ReleaseBuild is one platform's plan and what its quorum agreed on.
 type ReleaseBuild struct {
-	Platform   string          `json:"platform"`
-	Plan       store.Digest    `json:"plan"`
-	Outputs    store.Digest    `json:"outputs"`
-	Seq        *int64          `json:"seq,omitempty"`    // of the plan's last leaf when the release was proposed; logged releases only
 	Events     store.Digest    `json:"events,omitempty"` // of the plan's chain up to Seq; logged releases only
-	Statements []store.Digest  `json:"statements"`       // judged, sorted
-	Targets    []ReleaseTarget `json:"targets"`          // of the plan, sorted by name
+	Outputs    store.Digest    `json:"outputs"`
+	Plan       store.Digest    `json:"plan"`
+	Platform   string          `json:"platform"`
+	Seq        *int64          `json:"seq,omitempty"` // of the plan's last leaf when the release was proposed; logged releases only
+	Statements []store.Digest  `json:"statements"`    // judged, sorted
+	Targets    []ReleaseTarget `json:"targets"`       // of the plan, sorted by name
 }
 
 // ReleaseTarget is one released image.
@@ -58,10 +58,10 @@ type ReleaseTarget struct {
 
 // Dependency is the pin of a package that this one needs.
 type Dependency struct {
-	Name     string       `json:"name"`
-	Version  string       `json:"version"`
-	Snapshot store.Digest `json:"snapshot"`
 	Locator  string       `json:"locator,omitempty"`
+	Name     string       `json:"name"`
+	Snapshot store.Digest `json:"snapshot"`
+	Version  string       `json:"version"`
 }
 
 // Proposal is what a release is made of.

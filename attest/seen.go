@@ -81,18 +81,78 @@ const (
 	maxSignatures = 4096
 	maxReleases   = 256
 	maxPlans      = 16
+	maxEnvelopes  = 256     // and results
+	maxRemembered = 1 << 20 // bytes of all envelopes, and of all results
 )
 
 // signatures remembers which were verified, by the hash of key, signature and
-// message, and what signed releases and their plans say, by their digest. A
+// message, the form of the envelopes that they stand in, and what signed results,
+// releases and their plans say, by their digest. A
 // release is read before its evidence is gathered and judged with it, and
 // releases of one plan have the same statements. What failed is never
 // remembered.
 type signatures struct {
-	mu       sync.Mutex
-	good     map[[sha256.Size]byte]bool
-	releases map[store.Digest]Release
-	plans    map[store.Digest]*planIndex
+	mu        sync.Mutex
+	good      map[[sha256.Size]byte]bool
+	envelopes memory[[sha256.Size]byte, *Envelope] // by their bytes
+	results   memory[store.Digest, *signedResult]  // by payload; who signed is not remembered
+	releases  map[store.Digest]Release
+	plans     map[store.Digest]*planIndex
+}
+
+// envelope is [ParseEnvelope] with a memory. Nobody changes what it returns.
+func (s *signatures) envelope(file string, data []byte) (*Envelope, error) {
+	id := sha256.Sum256(data)
+	s.mu.Lock()
+	known := s.envelopes.all[id]
+	s.mu.Unlock()
+	if known != nil {
+		return known, nil
+	}
+	e, err := ParseEnvelope(file, data)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.envelopes.keep(id, e, len(data))
+	return e, nil
+}
+
+// memory is what is remembered of small things: it is forgotten when it is full.
+type memory[K comparable, V any] struct {
+	all  map[K]V
+	size int // bytes
+}
+
+func (m *memory[K, V]) keep(key K, value V, size int) {
+	if size > maxRemembered/8 {
+		return // too large to be worth what would be forgotten for it
+	}
+	if m.all == nil || len(m.all) >= maxEnvelopes || m.size+size > maxRemembered {
+		m.all, m.size = map[K]V{}, 0
+	}
+	m.all[key] = value
+	m.size += size
+}
+
+// result returns what a payload says, decoded by [decodeResult].
+func (s *signatures) result(signed *Signed) (*signedResult, error) {
+	s.mu.Lock()
+	known := s.results.all[signed.Digest()]
+	s.mu.Unlock()
+	if known != nil {
+		return known, nil
+	}
+	r := &signedResult{}
+	var err error
+	if r.subjects, err = decodeResult(signed, &r.result); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.results.keep(signed.Digest(), r, len(signed.payload))
+	return r, nil
 }
 
 // plan returns the plan that data with a digest is. Nobody changes it.

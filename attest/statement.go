@@ -143,16 +143,15 @@ type signedResult struct {
 
 // readResult returns the result in a statement whose signature was checked, if
 // it names the operator who owns the key.
-func readResult(signed *Signed, operator string) (*signedResult, error) {
-	r := &signedResult{signed: signed}
-	var err error
-	if r.subjects, err = decodeResult(signed, &r.result); err != nil {
+func (s *signatures) readResult(signed *Signed, operator string) (*signedResult, error) {
+	r, err := s.result(signed)
+	if err != nil {
 		return nil, err
 	}
 	if r.result.Operator != operator {
 		return nil, fault.New(fault.Semantic, "operator %q is named but the key belongs to %q", r.result.Operator, operator)
 	}
-	return r, nil
+	return &signedResult{r.result, r.subjects, signed}, nil
 }
 
 // openResult judges a signed result against a plan. Whether it counts for

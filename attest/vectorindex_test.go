@@ -18,8 +18,8 @@ import (
 	"rebuild/attest"
 	"rebuild/attest/attesttest"
 	"rebuild/index"
+	"rebuild/index/indextest"
 	"rebuild/index/liartest"
-	"rebuild/index/translog"
 	"rebuild/internal/document"
 	"rebuild/internal/fault"
 	"rebuild/store"
@@ -187,51 +187,27 @@ func makeLoggedIndex(t testing.TB) *loggedIndex {
 	w := attesttest.New(t)
 	w.PolicyTOML = strings.Replace(attesttest.Policy(attesttest.LogPolicy(0)), "groups.main", "require = { logged = true }\ngroups.main", 1)
 	l := &loggedIndex{t: t, policy: w.PolicyTOML, plan: w.Plan.Digest()}
-	ctx, dir, now := context.Background(), filepath.Join(t.TempDir(), "index"), attesttest.Now
-	clock := func() time.Time { return now }
-	in := index.Writing{Policy: w.LoadPolicy(), Key: attesttest.Key("index"), LogKey: attesttest.Key("log"), Now: clock,
-		Log: func(ctx context.Context, dir string) (index.LogWriter, error) {
-			open := translog.Open
-			if _, err := os.Stat(filepath.Join(dir, "checkpoint")); errors.Is(err, fs.ErrNotExist) {
-				open = translog.Create
-			}
-			return open(ctx, dir, translog.Options{Origin: attesttest.Origin, Key: attesttest.Key("log"), Now: clock})
-		}}
-	config := index.Config{Signing: index.SigningWith(attesttest.Key("index").Public()),
-		Log: &index.Log{Origin: attesttest.Origin, Key: attest.LogKey(attesttest.Origin, attesttest.Key("log").Public())}}
-	must(t, index.Init(ctx, dir, config, in))
-	open := func() *index.Index {
-		x, err := index.Open(dir, in)
-		must(t, err)
-		return x
-	}
-	_, err := open().AddStatements(ctx, w.PlanJSON, w.Statements())
+	made := indextest.NewLogged(t, w)
+	ctx, dir := context.Background(), made.Dir
+	_, err := made.Open().AddStatements(ctx, w.PlanJSON, w.Statements())
 	must(t, err)
-	key := in.Key
-	in.Key = nil
-	_, _, err = open().AddPackage(ctx, barePackage(t, "tool"))
+	key := made.In.Key
+	made.In.Key = nil
+	_, _, err = made.Open().AddPackage(ctx, barePackage(t, "tool"))
 	must(t, err)
-	in.Key = key
-	_, err = open().Backfill(ctx, index.BackfillOptions{Write: true})
+	made.In.Key = key
+	_, err = made.Open().Backfill(ctx, index.BackfillOptions{Write: true})
 	must(t, err)
-	l.release[0] = l.publish(w, open(), "0.1.0", "r1")
+	l.release[0] = made.Publish("0.1.0", "r1").Release
 	l.before = liartest.ReadFiles(t, dir)
-	now = now.Add(time.Minute)
-	l.release[1] = l.publish(w, open(), "0.2.0", "r2")
-	for _, action := range []string{attest.ActionYank, attest.ActionAdvise} {
-		state, e, err := open().Yanked(ctx, "hello", "0.1.0")
-		must(t, err)
-		y := attest.Yank{Name: "hello", Version: "0.1.0", Action: action, Reason: "old", At: "2026-06-01T12:00:00Z", After: state.Head}
-		if action == attest.ActionAdvise {
-			y.ID = "ADV-1"
-		}
-		payload, err := attest.NewYank(y, e.Cksum)
-		must(t, err)
-		_, err = open().Yank(ctx, w.Sign(payload, "r1", "r2"))
-		must(t, err)
-	}
+	made.Now = made.Now.Add(time.Minute)
+	l.release[1] = made.Publish("0.2.0", "r2").Release
+	said := attest.Yank{Version: "0.1.0", Action: attest.ActionYank, Reason: "old", At: "2026-06-01T12:00:00Z"}
+	made.Yank(said, "r1", "r2")
+	said.Action, said.ID = attest.ActionAdvise, "ADV-1"
+	made.Yank(said, "r1", "r2")
 	l.after = liartest.ReadFiles(t, dir)
-	_, err = open().Export(ctx)
+	_, err = made.Open().Export(ctx)
 	must(t, err)
 	l.exported = liartest.ReadFiles(t, dir)
 	maps.DeleteFunc(l.exported, func(path string, _ []byte) bool { return l.after[path] != nil })
@@ -252,39 +228,6 @@ func bareVersion(t testing.TB, name, version string) *attest.Package {
 	pkg, err := attest.Pack(image, nil, attesttest.Epoch)
 	must(t, err)
 	return pkg
-}
-
-// publish releases what was agreed on under a version and an owner.
-func (l *loggedIndex) publish(w *attesttest.World, x *index.Index, version, owner string) store.Digest {
-	t, policy := l.t, w.LoadPolicy()
-	ev, err := x.Evidence(context.Background(), w.Plan.Digest())
-	must(t, err)
-	chain, err := ev.Chain(policy)
-	must(t, err)
-	verdict, err := attest.Judge(policy, w.Plan, ev.Statements, chain, nil, attesttest.Now)
-	must(t, err)
-	met, err := verdict.Met()
-	must(t, err)
-	_, image, err := attest.LoadPackage("package.toml", []byte(strings.Replace(attesttest.PackageTOML, "0.1.0", version, 1)))
-	must(t, err)
-	pkg, err := attest.Pack(image, []attest.PayloadInput{{
-		Platform: attesttest.Platform, Target: "hello", Path: "linux-amd64/hello", Tree: w.Stages[1].Tree, Files: w.HelloFiles,
-	}}, attesttest.Epoch)
-	must(t, err)
-	manifest, err := w.Store.Read(w.Stages[1].Manifest, 1<<20)
-	must(t, err)
-	signed, err := attest.Propose(attest.Proposal{
-		Package: pkg, Builds: []*attest.Met{met}, Manifests: [][]byte{manifest}, Owners: []attest.PublicKey{attesttest.Key(owner).Public()}, Published: attesttest.Now,
-	})
-	must(t, err)
-	evidence := attest.Evidence{Builds: []attest.BuildEvidence{ev}, Objects: [][]byte{manifest}}
-	for _, name := range []string{"r1", "r2"} {
-		signed, err = attest.SignRelease(policy, signed, evidence, attesttest.Now, attesttest.Key(name))
-		must(t, err)
-	}
-	e, _, err := x.Publish(context.Background(), &attest.Bundle{Release: signed, Evidence: evidence}, pkg.Archive())
-	must(t, err)
-	return e.Release
 }
 
 func vectorFiles(all map[string][]byte) map[string]vectorFile {

@@ -109,7 +109,7 @@ func verifyRelease(policy *Policy, b *Bundle, now time.Time) (*SignedRelease, []
 	if err := policy.checkAt(now, len(logged) > 0); err != nil {
 		return nil, nil, nil, err
 	}
-	e, err := ParseEnvelope(bundleRelease, b.Release)
+	e, err := policy.seen.envelope(bundleRelease, b.Release)
 	if err != nil {
 		return nil, nil, nil, err
 	}
