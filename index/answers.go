@@ -3,6 +3,7 @@ package index
 import (
 	"crypto/sha256"
 	"net/url"
+	"strings"
 	"time"
 
 	"rebuild/internal/document"
@@ -52,7 +53,7 @@ func (r *remote) cached(u *url.URL, limit int64) *cached {
 	}
 	c := &cached{}
 	doc := r.answers.Get(urlKey(u))
-	if doc == nil || document.Decode("an answer that was kept", doc, document.IndexCache, &c.answerDoc) != nil || c.URL != u.String() || int64(c.Size) > limit {
+	if doc == nil || document.Decode("an answer that was kept", doc, document.IndexCache, &c.answerDoc) != nil || c.URL != u.String() || int64(c.Size) > limit || !sendable(c.ETag) {
 		return nil
 	}
 	if c.Size > 0 {
@@ -66,6 +67,14 @@ func (r *remote) cached(u *url.URL, limit int64) *cached {
 		return nil
 	}
 	return c
+}
+
+// maxETag is the longest ETag that is kept.
+const maxETag = 200
+
+// sendable says whether a server can be asked with an ETag.
+func sendable(etag string) bool {
+	return len(etag) <= maxETag && !strings.ContainsFunc(etag, func(r rune) bool { return r < ' ' || r > '~' })
 }
 
 // keep writes to the cache.

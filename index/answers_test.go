@@ -3,9 +3,15 @@ package index
 import (
 	"context"
 	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
 	"testing"
 	"time"
 
+	"rebuild/internal/document"
 	"rebuild/internal/fault"
 	"rebuild/store"
 )
@@ -66,5 +72,47 @@ func TestReaderGivesUpWaiting(t *testing.T) {
 	w.must(err)
 	if _, err := r.Entries(ctx, "hello"); !errors.Is(err, enough) || asked != 1 {
 		t.Errorf("after %d waits: %v", asked, err)
+	}
+}
+
+// What another process has written into the cache is another download at most: the
+// server is asked as if there were nothing, whatever stands there.
+func TestSpoiltAnswersAreAskedForAgain(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("ETag", `"new"`)
+		io.WriteString(w, "new")
+	}))
+	defer server.Close()
+	base, err := url.Parse(server.URL + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	old := []byte("old")
+	sound := answerDoc{ETag: `"old"`, Digest: store.DigestOf(old), At: now.Unix(), MaxAge: 60}
+	for name, spoil := range map[string]func(*answerDoc){
+		"a header in the ETag": func(d *answerDoc) { d.ETag, d.MaxAge = "\"old\"\r\nHost: other", 0 },
+		"no text":              func(d *answerDoc) { d.ETag, d.MaxAge = "\x00", 0 },
+		"no ASCII":             func(d *answerDoc) { d.ETag, d.MaxAge = "\"\u00e4\u202e\"", 0 },
+		"a long ETag":          func(d *answerDoc) { d.ETag, d.MaxAge = `"`+strings.Repeat("x", 70_000)+`"`, 0 },
+		"of the future":        func(d *answerDoc) { d.At, d.ETag = now.Add(time.Hour).Unix(), "" },
+		"of long ago":          func(d *answerDoc) { d.At, d.ETag, d.MaxAge = 0, "", 1<<53-1 },
+		"other bytes":          func(d *answerDoc) { d.Digest = store.DigestOf([]byte("other")) },
+	} {
+		r := Remote(base, Remoting{Client: server.Client(), Now: func() time.Time { return now }, Cache: t.TempDir()}).(*remote)
+		u := base.JoinPath("head")
+		doc := sound
+		spoil(&doc)
+		doc.SchemaVersion, doc.URL, doc.Size = document.IndexCache.ID(), u.String(), len(old)
+		data, err := document.Encode(&doc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(r.answers.Put(contentKey(doc.Digest), old), r.answers.Put(urlKey(u), data)); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := r.Get(t.Context(), "head", 100, false); err != nil || string(got) != "new" {
+			t.Errorf("%s: %q %v", name, got, err)
+		}
 	}
 }

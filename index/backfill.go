@@ -132,28 +132,13 @@ func (p *publication) covered(e *Entry) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	entered, err := e.entered()
-	if err != nil {
-		return false, err
-	}
+	entered := e.asEntered()
 	for _, leaf := range c.events {
 		if leaf.Seq == *e.Seq {
 			return leaf.Type == attest.EventRelease && leaf.Object == e.Release || leaf.Type == attest.EventEntry && leaf.Object == entered, nil
 		}
 	}
 	return false, nil
-}
-
-// entered returns the digest of the line as it was when it was entered: without
-// what statements have set since, and without a signature that came later.
-func (e *Entry) entered() (store.Digest, error) {
-	then := *e
-	then.Yanked, then.Advisories = false, nil
-	if then.Backfilled {
-		then.Backfilled, then.Signature = false, nil
-	}
-	line, err := then.Encode()
-	return store.DigestOf(line), err
 }
 
 // checkArchive wants the archive of a line to be here, with its hash.
@@ -213,7 +198,8 @@ func (x *Index) SignCheckpoint(ctx context.Context, cosigned ...[]byte) error {
 	return x.turn(ctx, nil, func(t *turn) error {
 		switch {
 		case t.config.Log == nil:
-			return fault.New(fault.Usage, "index %s has no log", x.dir)
+			return fault.New(fault.Usage, "index %s has no log", x.dir).
+				WithHint("give it one with: rebuild index config --origin NAME --log-key FILE")
 		case t.tip == nil:
 			return fault.New(fault.ViewMismatch, "the log of %s has no leaf", x.dir).WithHint("run: rebuild index fsck %s", x.dir)
 		}
@@ -287,7 +273,8 @@ func splitNote(data []byte) (text []byte, lines [][]byte, err error) {
 	text, block, found := bytes.Cut(data, []byte("\n\n"))
 	block, ended := bytes.CutSuffix(block, []byte("\n"))
 	if !found || !ended {
-		return nil, nil, fault.New(fault.Parse, "not a signed checkpoint")
+		return nil, nil, fault.New(fault.Parse, "not a signed checkpoint").
+			WithHint("give the file checkpoint of the index, as a witness has cosigned it")
 	}
 	return append(bytes.Clone(text), '\n'), bytes.Split(block, []byte("\n")), nil
 }

@@ -2,8 +2,11 @@ package index
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"fmt"
 	"io/fs"
+	"strings"
 
 	"rebuild/attest"
 	"rebuild/internal/fault"
@@ -101,8 +104,8 @@ func (c *chain) count(kind string, by attest.KeyID) int {
 
 // extend adds a leaf unless it is there.
 func (c *chain) extend(e attest.Event, line []byte) error {
-	for i, there := range c.events {
-		if there.Seq == e.Seq && bytes.Equal(c.lines[i], line) {
+	for _, there := range c.lines {
+		if bytes.Equal(there, line) {
 			return nil
 		}
 	}
@@ -112,6 +115,84 @@ func (c *chain) extend(e attest.Event, line []byte) error {
 	}
 	c.add(e, line)
 	return nil
+}
+
+// maxRecent is how far back in the log is looked for leaves that a chain's file
+// should have and has not: eight bundles, so that a write takes the same time
+// however long the log is. A check of the index looks at all of them.
+const maxRecent = 8 << tileHeight
+
+// checkEnd wants the log to have no leaf of a chain behind the last one in its
+// file. From a file that was lost or cut the chain would begin again, or go on
+// beside itself, and what stood there, such as a dissent, would be passed over:
+// no leaf can be taken back. Of a package the lines say which leaves there are;
+// of any other chain that has no file the whole log is looked through, unless it
+// is of a plan that the index does not have.
+func (p *publication) checkEnd(ctx context.Context, c *chain) error {
+	if p.t.tip == nil {
+		return nil
+	}
+	from := p.t.tip.checkpoint.Size - maxRecent
+	if n := len(c.events); n > 0 {
+		from = max(from, c.events[n-1].Seq+1)
+	}
+	if name, ok := strings.CutPrefix(c.name, packageChain); ok {
+		if err := p.checkLines(name, c); err != nil {
+			return err
+		}
+	} else if len(c.events) == 0 && p.t.x.mayHave(c.name) {
+		from = 0
+	}
+	return p.noLeafOf(ctx, c.name, from)
+}
+
+// checkLines wants the chain of a package to have the leaf of each of its lines.
+func (p *publication) checkLines(name string, c *chain) error {
+	l, err := p.t.x.readLines(name)
+	if err != nil {
+		return err
+	}
+	there := map[int64]bool{}
+	for _, leaf := range c.events {
+		there[leaf.Seq] = true
+	}
+	for _, e := range l.entries {
+		if e.Seq != nil && !there[*e.Seq] {
+			return lostLeaf(*e.Seq, c.name)
+		}
+	}
+	return nil
+}
+
+// mayHave says whether the log may have leaves of a chain without a file: of a
+// plan only if the plan is here, which is logged with it.
+func (x *Index) mayHave(chain string) bool {
+	plan, err := store.ParseDigest(chain)
+	if err != nil {
+		return true
+	}
+	_, err = fs.Stat(x.fsys, objectPath(plan))
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
+// noLeafOf wants no leaf from one on to be of a chain.
+func (p *publication) noLeafOf(ctx context.Context, chain string, from int64) error {
+	member := fmt.Appendf(nil, `"chain":%q`, chain) // no name needs an escape, and no text within a leaf has a bare quote
+	at := p.t.tip.checkpoint
+	for l, err := range readLeaves(ctx, p.t.x.src, from, at.Size, at.Root) {
+		if err != nil {
+			return err
+		}
+		if bytes.Contains(l.data, member) {
+			return lostLeaf(l.seq, chain)
+		}
+	}
+	return nil
+}
+
+func lostLeaf(seq int64, chain string) error {
+	return fault.New(fault.EvidenceMismatch, "leaf %d of the log is of chain %s, whose file has it not", seq, chain).
+		WithHint("run: rebuild index fsck --repair")
 }
 
 // checkLength refuses a chain that nobody could read.

@@ -192,7 +192,8 @@ func TestDissentAfterTheRelease(t *testing.T) {
 }
 
 // Keys are judged where the log has the entry: a key that has ended since, or
-// was revoked from a later leaf on, still counts for what it signed before.
+// was revoked from a later leaf on, still counts for what it signed before. Fsck
+// finds what readers refuse.
 func TestIndexKeyAtItsLeaf(t *testing.T) {
 	w := newTold(t)
 	with := func(limit string) *attest.Policy {
@@ -212,6 +213,14 @@ func TestIndexKeyAtItsLeaf(t *testing.T) {
 		c.now = c.now.Add(time.Hour)
 		if got := fault.CodeOf(c.verify(&mapSource{files: w.after}, "0.2.0")); got != code {
 			t.Errorf("%s: %q, want %q", limit, got, code)
+		}
+		in := w.in
+		in.Policy = with(limit)
+		r, err := Fsck(context.Background(), w.dir, in, FsckOptions{})
+		w.must(err)
+		found := slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Code == fault.KeyExpired })
+		if found != (code == fault.KeyExpired) {
+			t.Errorf("%s: fsck found %v", limit, r.Findings)
 		}
 	}
 }

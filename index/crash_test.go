@@ -2,101 +2,40 @@ package index
 
 import (
 	"context"
-	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"rebuild/attest"
 	"rebuild/attest/attesttest"
 	"rebuild/internal/durable"
+	"rebuild/internal/durable/durabletest"
 	"rebuild/internal/fault"
 )
 
-// faultyDisk fails the n-th call, before or after it took effect. Every later
-// call fails too, as after a crash.
-type faultyDisk struct {
-	durable.OS
-	mu    sync.Mutex // a batch syncs its files side by side
-	left  int
-	after bool
+// failing is a disk whose n-th call fails, before or after it took effect, and
+// every later one. To remove what is staged is a step of its own.
+func failing(n int, after bool) *durabletest.Disk {
+	return &durabletest.Disk{Left: n, After: after, Quick: true, Step: func(path string) bool { return filepath.Base(path) == stagedFile }}
 }
 
-var errDisk = errors.New("the disk is gone")
+// steady is a disk that does not fail.
+func steady() *durabletest.Disk { return failing(1<<60, false) }
 
-func (d *faultyDisk) do(op func() error) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.left--
-	if d.left > 0 {
-		return op()
-	}
-	if d.left == 0 && d.after {
-		if err := op(); err != nil {
-			return err
-		}
-	}
-	return errDisk
-}
-
-func (d *faultyDisk) CreateTemp(dir, prefix string, perm fs.FileMode) (durable.File, error) {
-	var f durable.File
-	err := d.do(func() (err error) { f, err = d.OS.CreateTemp(dir, prefix, perm); return err })
-	if err != nil {
-		return nil, err
-	}
-	return &faultyFile{f, d}, nil
-}
-
-func (d *faultyDisk) Rename(from, to string) error {
-	return d.do(func() error { return d.OS.Rename(from, to) })
-}
-
-// SyncDir waits for no disk: whoever crashes here is a part of a process, and
-// what was written stays.
-func (d *faultyDisk) SyncDir(string) error { return d.do(func() error { return nil }) }
-
-func (d *faultyDisk) Remove(path string) error {
-	if filepath.Base(path) == stagedFile { // not to clean up, but a step of its own
-		return d.do(func() error { return d.OS.Remove(path) })
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.left <= 0 {
-		return errDisk // a killed process cleans nothing up
-	}
-	return d.OS.Remove(path)
-}
+var errDisk = durabletest.ErrGone
 
 // faultyLog is a log on a faulty disk: a batch is one call.
 type faultyLog struct {
 	LogWriter
-	disk *faultyDisk
+	disk *durabletest.Disk
 }
 
 func (l faultyLog) Append(ctx context.Context, leaves [][]byte) error {
-	return l.disk.do(func() error { return l.LogWriter.Append(ctx, leaves) })
+	return l.disk.Do(func() error { return l.LogWriter.Append(ctx, leaves) })
 }
-
-type faultyFile struct {
-	durable.File
-	disk *faultyDisk
-}
-
-func (f *faultyFile) Write(p []byte) (n int, err error) {
-	err = f.disk.do(func() (err error) { n, err = f.File.Write(p[:len(p)/2]); return err })
-	if err != nil {
-		return n, err
-	}
-	m, err := f.File.Write(p[n:])
-	return n + m, err
-}
-
-func (f *faultyFile) Sync() error { return f.disk.do(func() error { return nil }) }
 
 // A crash at any call of a publication leaves an index in which the version
 // either is not there or verifies; publishing again gives the same bytes as
@@ -110,7 +49,7 @@ func TestCrashWhilePublishing(t *testing.T) {
 	for _, after := range []bool{false, true} {
 		for n := 1; ; n++ {
 			dir := indexOf(t, nil, nil)
-			disk := &faultyDisk{left: n, after: after}
+			disk := failing(n, after)
 			x, err := open(disk, dir, in)
 			if err != nil {
 				t.Fatal(err)
@@ -134,7 +73,7 @@ func TestCrashWhilePublishing(t *testing.T) {
 			if got != want {
 				t.Fatalf("call %d, after %v: publishing again ended in\n%s\nnot\n%s", n, after, got, want)
 			}
-			if published == nil && disk.left > 0 {
+			if published == nil && disk.Left > 0 {
 				break
 			}
 		}
@@ -147,7 +86,7 @@ func writingOf(policy *attest.Policy) Writing {
 }
 
 // listing returns names and contents, without what a crash may leave behind.
-func listing(t *testing.T, dir string) string {
+func listing(t testing.TB, dir string) string {
 	t.Helper()
 	var b strings.Builder
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
@@ -173,9 +112,9 @@ func TestCrashWhileInitialisingALog(t *testing.T) {
 	for _, after := range []bool{false, true} {
 		for n := 1; ; n++ {
 			dir := filepath.Join(t.TempDir(), "index")
-			disk := &faultyDisk{left: n, after: after}
+			disk := failing(n, after)
 			err := initIndex(context.Background(), disk, dir, b.config(), b.in)
-			if err == nil && disk.left > 0 {
+			if err == nil && disk.Left > 0 {
 				if n < 10 {
 					t.Errorf("%d calls", n)
 				}
@@ -203,7 +142,7 @@ func TestInitRefusesWhatIsInUse(t *testing.T) {
 	for n := 1; ; n++ {
 		dir := filepath.Join(t.TempDir(), "index")
 		b.must(os.CopyFS(dir, os.DirFS(b.dir)))
-		x, err := open(&faultyDisk{left: n}, dir, b.in)
+		x, err := open(failing(n, false), dir, b.in)
 		b.must(err)
 		stopped := x.SetConfig(context.Background(), changed)
 		for what, c := range map[string]Config{"the first": b.config(), "the second": changed} {

@@ -19,19 +19,19 @@ import (
 // covers name, version and cksum alone, so everything else in it is checked
 // against the release, or shown as what it is, unauthenticated (index.md 7).
 type Entry struct {
-	SchemaVersion string       `json:"schema_version"`
-	Name          string       `json:"name"`
-	Version       string       `json:"version"`
-	Cksum         string       `json:"cksum"`             // sha256 of the archive, bare hex
-	Release       store.Digest `json:"release,omitempty"` // payload digest
-	OCI           store.Digest `json:"oci,omitempty"`     // the release's oci_index
-	Deps          []Dep        `json:"deps,omitempty"`    // sorted by name
-	Seq           *int64       `json:"seq,omitempty"`     // of a logged index
-	Assurance     string       `json:"assurance"`         // AssuranceQuorum or AssuranceNone; display only
-	Yanked        bool         `json:"yanked"`
 	Advisories    []string     `json:"advisories,omitempty"`
+	Assurance     string       `json:"assurance"` // AssuranceQuorum or AssuranceNone; display only
 	Backfilled    bool         `json:"backfilled,omitzero"`
+	Cksum         string       `json:"cksum"`          // sha256 of the archive, bare hex
+	Deps          []Dep        `json:"deps,omitempty"` // sorted by name
+	Name          string       `json:"name"`
+	OCI           store.Digest `json:"oci,omitempty"`     // the release's oci_index
+	Release       store.Digest `json:"release,omitempty"` // payload digest
+	SchemaVersion string       `json:"schema_version"`
+	Seq           *int64       `json:"seq,omitempty"` // of a logged index
 	Signature     *Signature   `json:"signature,omitempty"`
+	Version       string       `json:"version"`
+	Yanked        bool         `json:"yanked"`
 }
 
 // Dep is a package that an entry needs, with a range of versions.
@@ -42,9 +42,9 @@ type Dep struct {
 
 // Signature is an index key's signature of an entry.
 type Signature struct {
-	Kind  string       `json:"kind"` // "ed25519"
-	KeyID attest.KeyID `json:"key_id"`
 	Sig   string       `json:"ed25519_sig"` // base64 of 64 bytes
+	KeyID attest.KeyID `json:"key_id"`
+	Kind  string       `json:"kind"` // "ed25519"
 }
 
 // What an entry says of its evidence. It is shown and never read: whether

@@ -21,24 +21,30 @@ import (
 // then: a server that stumbles once.
 type faultyFiles struct {
 	fs.FS
-	left int
+	left   int
+	failed string // what was asked for then
 }
 
-func (f *faultyFiles) fails() bool { f.left--; return f.left == 0 }
+func (f *faultyFiles) fails(name string) bool {
+	if f.left--; f.left == 0 {
+		f.failed = name
+	}
+	return f.left == 0
+}
 
 func (f *faultyFiles) Open(name string) (fs.File, error) {
-	if f.fails() {
+	if f.fails(name) {
 		return nil, errDisk
 	}
 	file, err := f.FS.Open(name)
 	if err != nil {
 		return nil, err
 	}
-	return &faultyRead{file, f}, nil
+	return &faultyRead{file, f, name}, nil
 }
 
 func (f *faultyFiles) ReadDir(name string) ([]fs.DirEntry, error) {
-	if f.fails() {
+	if f.fails(name) {
 		return nil, errDisk
 	}
 	return fs.ReadDir(f.FS, name)
@@ -47,10 +53,11 @@ func (f *faultyFiles) ReadDir(name string) ([]fs.DirEntry, error) {
 type faultyRead struct {
 	fs.File
 	files *faultyFiles
+	name  string
 }
 
 func (f *faultyRead) Read(p []byte) (int, error) {
-	if f.files.fails() {
+	if f.files.fails(f.name) {
 		return 0, errDisk
 	}
 	return f.File.Read(p)
@@ -83,7 +90,7 @@ func TestNoReadFailsUnseen(t *testing.T) {
 	policy := w.LoadPolicy()
 	dir := indexOf(t, w.Honest(), policy)
 	for n := 1; ; n++ {
-		files := &faultyFiles{os.DirFS(dir), n}
+		files := &faultyFiles{FS: os.DirFS(dir), left: n}
 		r, err := NewReader(context.Background(), Dir(files, dir), Reading{Policy: policy, Now: attesttest.Now})
 		if err == nil {
 			_, _, err = r.Verify(context.Background(), "hello", "")
@@ -113,7 +120,7 @@ func TestNoReadFailsUnseenWhilePublishing(t *testing.T) {
 	for n := 1; ; n++ {
 		dir := indexOf(t, first, policy)
 		before := listing(t, dir)
-		files := &faultyFiles{os.DirFS(dir), n + 1<<20}
+		files := &faultyFiles{FS: os.DirFS(dir), left: n + 1<<20}
 		x := &Index{dir, durable.OS{}, files, Dir(files, dir), writingOf(policy)}
 		files.left = n
 		checked := x.Check(context.Background(), second.Bundle, second.Package.Archive())
@@ -144,9 +151,9 @@ func TestCrashWhileInitialising(t *testing.T) {
 	for _, after := range []bool{false, true} {
 		for n := 1; ; n++ {
 			dir := filepath.Join(t.TempDir(), "index")
-			disk := &faultyDisk{left: n, after: after}
+			disk := failing(n, after)
 			err := initIndex(context.Background(), disk, dir, Config{}, Writing{})
-			if err == nil && disk.left > 0 {
+			if err == nil && disk.Left > 0 {
 				break
 			}
 			if err != nil && fault.CodeOf(err) != fault.Internal {

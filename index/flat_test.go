@@ -5,9 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"rebuild/internal/fault"
 )
@@ -57,5 +63,40 @@ func TestB7ListsHaveAnEnd(t *testing.T) {
 		if data, err := f.Get(ctx, path, 100, false); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%s: %q %v", path, data, err)
 		}
+	}
+}
+
+// A list is no way around a log: where an index had one, the list of its folder
+// that is left when config.json is taken away is not read in its place.
+func TestAListIsNoWayAroundALog(t *testing.T) {
+	b := newBench(t)
+	b.unsigned("tool", "1.0.0")
+	_, err := b.open().Export(t.Context())
+	b.must(err)
+	server := httptest.NewServer(http.FileServer(http.Dir(b.dir)))
+	defer server.Close()
+	base, err := url.Parse(server.URL + "/")
+	b.must(err)
+	root, err := os.OpenRoot(b.dir)
+	b.must(err)
+	defer root.Close()
+	for name, folder := range map[string]Source{
+		"folder": Folder(root, b.dir), "server": Remote(base, Remoting{Client: server.Client(), Now: time.Now}),
+	} {
+		state, err := LoadState(filepath.Join(t.TempDir(), "state.json"))
+		b.must(err)
+		read := func(with *State) error {
+			src, err := Flat(t.Context(), folder)
+			b.must(err)
+			_, err = NewReader(t.Context(), src, Reading{State: with, Now: b.now})
+			return err
+		}
+		b.must(read(state))
+		b.must(os.Rename(filepath.Join(b.dir, configFile), filepath.Join(b.dir, "away")))
+		if err := read(state); fault.CodeOf(err) != fault.ViewMismatch {
+			t.Errorf("%s: %v", name, err)
+		}
+		b.must(read(&State{})) // who never saw the log reads what there is
+		b.must(os.Rename(filepath.Join(b.dir, "away"), filepath.Join(b.dir, configFile)))
 	}
 }

@@ -90,12 +90,12 @@ func Fsck(ctx context.Context, dir string, w Writing, o FsckOptions) (*FsckRepor
 func fsck(ctx context.Context, disk durable.FS, dir string, w Writing, o FsckOptions) (*FsckReport, error) {
 	x := newIndex(disk, dir, w)
 	if !o.Repair {
-		unlock := x.holdStill()
+		unlock := x.holdStill(ctx)
 		defer unlock()
 		return x.check(ctx).FsckReport, ctx.Err()
 	}
 	var repaired []string
-	if j, err := x.readJournal(); j != nil && err == nil {
+	if j, _ := x.readJournal(); j != nil { // what is wrong with one is found below
 		finished, err := x.finishShown(ctx)
 		if err == nil && !finished && x.in.Log != nil {
 			finished, err = true, x.Recover(ctx)
@@ -107,9 +107,9 @@ func fsck(ctx context.Context, disk durable.FS, dir string, w Writing, o FsckOpt
 			repaired = append(repaired, stagedFile)
 		}
 	}
-	unlock, err := durable.Lock(filepath.Join(dir, lockFile), true)
+	unlock, err := x.lock(ctx)
 	if err != nil {
-		return nil, writeFault(err)
+		return nil, err
 	}
 	defer unlock()
 	f := x.check(ctx)
@@ -125,11 +125,11 @@ func fsck(ctx context.Context, disk durable.FS, dir string, w Writing, o FsckOpt
 
 // holdStill keeps writers out while the index is looked at, if that can be
 // done without writing.
-func (x *Index) holdStill() func() {
+func (x *Index) holdStill(ctx context.Context) func() {
 	if _, err := os.Stat(filepath.Join(x.dir, lockFile)); err != nil {
 		return func() {}
 	}
-	unlock, err := durable.Lock(filepath.Join(x.dir, lockFile), false)
+	unlock, err := durable.LockUntil(ctx, filepath.Join(x.dir, lockFile), false)
 	if err != nil {
 		return func() {}
 	}
@@ -188,11 +188,15 @@ func (x *Index) check(ctx context.Context) *checker {
 		FsckReport: &FsckReport{Findings: []Finding{}, Notes: []string{}, Repaired: []string{}},
 		x:          &seen, needed: map[string]string{}, rewrites: map[string][]byte{},
 	}
-	if files, half := halfShown(x.fsys); half {
+	files, half, err := halfShown(x.fsys)
+	if err != nil { // then nothing is what it seems
+		c.fail(MirrorStage, err)
+		return c
+	}
+	if half {
 		c.note("%s: a mirror was interrupted while it showed files; run rebuild pkg mirror again", MirrorStage)
 		seen.fsys, seen.src = files, Dir(files, x.dir)
 	}
-	var err error
 	if c.config, err = seen.config(); err != nil {
 		c.fail(configFile, err)
 		return c
@@ -222,12 +226,30 @@ const (
 
 // halfShown are the files of a mirror that was interrupted while it showed them,
 // as they will be.
-func halfShown(fsys fs.FS) (fs.FS, bool) {
+func halfShown(fsys fs.FS) (fs.FS, bool, error) {
 	if _, err := fs.Stat(fsys, MirrorStage+"/"+MirrorReady); err != nil {
-		return nil, false
+		return nil, false, ignoreAbsent(err)
 	}
 	stage, err := fs.Sub(fsys, MirrorStage)
-	return shownFiles{stage, fsys}, err == nil
+	return shownFiles{stage, fsys}, true, err
+}
+
+// ignoreAbsent is nil for what is not there. All that can not be read besides is
+// told of: what a check could not look at it must not call sound.
+func ignoreAbsent(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// ignoreDamage is nil for content that is not there or damaged, which is told
+// with the content itself.
+func ignoreDamage(err error) error {
+	if fault.CodeOf(err) == fault.IndexFetch {
+		return err
+	}
+	return nil
 }
 
 // shownFiles are those of a stage over those that are there.
@@ -274,8 +296,11 @@ func (c *checker) checkUnlogged() {
 		return
 	}
 	for _, file := range []string{checkpointFile, headFile} {
-		if _, err := fs.Stat(c.x.fsys, file); err == nil {
+		switch _, err := fs.Stat(c.x.fsys, file); {
+		case err == nil:
 			c.find(fault.ViewMismatch, configFile, "it names no log, and there is the %s of one", file)
+		case ignoreAbsent(err) != nil:
+			c.fail(file, err)
 		}
 	}
 }
@@ -353,7 +378,7 @@ func (c *checker) checkArchive(e *Entry) error {
 	d := store.Digest("sha256:" + e.Cksum)
 	archive, err := c.x.object(d, maxObject)
 	if err != nil {
-		return nil // told with the content
+		return ignoreDamage(err)
 	}
 	pkg, err := attest.OpenArchive(objectPath(d), archive)
 	if err != nil {
@@ -375,7 +400,10 @@ func (c *checker) checkOwners(lines *lineFile) {
 		}
 		envelope, err := c.x.statement(e.Release)
 		if err != nil {
-			continue // told with the content
+			if ignoreDamage(err) != nil {
+				c.fail(lines.path, err)
+			}
+			continue
 		}
 		signed, _ := envelope.SignedBy(owners) // nobody, if one of the signatures is wrong
 		if len(signed) < len(owners) {
@@ -429,7 +457,10 @@ func (c *checker) checkRelease(file string, e *Entry) {
 func (c *checker) compareRelease(e *Entry, d store.Digest, r *attest.Release) error {
 	raw, err := c.x.object(r.Package, document.Package.MaxBytes)
 	if err != nil {
-		return e.checkRelease(d, r) // the rest is told with the content
+		if ignoreDamage(err) != nil {
+			c.fail(objectPath(r.Package), err)
+		}
+		return e.checkRelease(d, r)
 	}
 	doc, err := attest.DecodePackage(objectPath(r.Package), raw)
 	if err != nil {
@@ -459,9 +490,12 @@ func (c *checker) checkSignature(e *Entry) error {
 			}
 		}
 	}
-	if policy := c.x.in.Policy; policy != nil {
-		if k, err := policy.IndexKey(e.Signature.KeyID, c.x.in.Now()); err == nil || fault.CodeOf(err) == fault.KeyExpired {
+	if c.x.in.Policy != nil {
+		switch k, err := c.indexKey(e); fault.CodeOf(err) {
+		case "":
 			known[e.Signature.KeyID] = k
+		case fault.KeyExpired:
+			return err
 		}
 	}
 	k, found := known[e.Signature.KeyID]
@@ -477,6 +511,26 @@ func (c *checker) checkSignature(e *Entry) error {
 		return fault.New(fault.SignatureInvalid, "the signature of %s@%s by key %s is wrong", e.Name, e.Version, k.Fingerprint())
 	}
 	return nil
+}
+
+// indexKey returns the policy's key that signed a line, judged as readers do at
+// the leaf of the signature. Without one it may have ended since.
+func (c *checker) indexKey(e *Entry) (attest.PublicKey, error) {
+	policy := c.x.in.Policy
+	if c.history != nil && c.history.packages[e.Name] != nil {
+		if leaf := c.history.packages[e.Name].signed[e.Version]; leaf != nil {
+			at, err := attest.ParseTime(leaf.At)
+			if err != nil {
+				return attest.PublicKey{}, err
+			}
+			return policy.IndexKeyAt(e.Signature.KeyID, at, leaf.Seq)
+		}
+	}
+	k, err := policy.IndexKey(e.Signature.KeyID, c.x.in.Now())
+	if fault.CodeOf(err) == fault.KeyExpired {
+		err = nil // nothing says when it signed
+	}
+	return k, err
 }
 
 // checkContent hashes every object and statement, and wants those that
@@ -539,7 +593,10 @@ func (c *checker) eachFile(dir string, visit func(file, name string)) {
 // since are no finding, for nobody exports them by himself.
 func (c *checker) checkExported() {
 	held, err := exported(c.x.fsys)
-	if err != nil || len(held) == 0 {
+	if err != nil {
+		c.fail(".", err)
+	}
+	if len(held) == 0 {
 		return
 	}
 	want, err := c.x.flatten(int(document.Registry.MaxBytes))

@@ -3,6 +3,8 @@ package index
 import (
 	"bytes"
 	"context"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -100,6 +102,20 @@ func TestFsckNamesEachDamage(t *testing.T) {
 	}
 	flip := func(data []byte) []byte { data[len(data)/2] ^= 1; return data }
 	gone := func([]byte) []byte { return nil }
+	plans, err := b.open().readChain(chain)
+	b.must(err)
+	statement := statementPath(plans.events[1].Object)
+	bySigner := func(name string) func([]byte) []byte {
+		return func(data []byte) []byte {
+			e, err := attest.ParseEnvelope(statement, data)
+			b.must(err)
+			signed, err := e.Verify(b.in.Policy.OperatorKeys())
+			b.must(err)
+			other, err := attest.Sign(signed.Payload(), attesttest.Key(name))
+			b.must(err)
+			return other
+		}
+	}
 	cutLine := func(data []byte) []byte { i := bytes.LastIndexByte(data[:len(data)-1], '\n'); return data[:i+1] }
 	for name, c := range map[string]struct {
 		file    string
@@ -108,19 +124,25 @@ func TestFsckNamesEachDamage(t *testing.T) {
 		in      string // file of the finding; "" is file
 		derived bool
 	}{
-		"config":           {configFile, swap(`"log"`, `"dl":"x","log"`), fault.ViewMismatch, "", false},
-		"no config":        {configFile, gone, fault.IndexFetch, "", false},
-		"un-yank":          {line, swap(`"yanked":true`, `"yanked":false`), fault.Unyanked, "", false},
-		"advisory taken":   {line, swap(`"advisories":["CVE-2026-1"],`, ``), fault.Unyanked, "", false},
-		"dropped line":     {line, cutLine, fault.ViewMismatch, "leaf 8", false},
-		"dropped package":  {line, gone, fault.ViewMismatch, "", false},
-		"foreign line":     {line, swap(`"version":"0.2.0"`, `"version":"0.3.0"`), fault.ViewMismatch, "", false},
-		"changed line":     {"to/ol/tool", swap(`"assurance"`, `"advisories":["A"],"assurance"`), fault.Unyanked, "", false},
-		"line in no leaf":  {"al/ie/alien", func([]byte) []byte { return b.lineOf("alien") }, fault.ViewMismatch, "", false},
-		"not a line":       {line, flip, fault.Parse, "", false},
-		"object":           {object(), flip, fault.CksumMismatch, "", false},
-		"no object":        {object(), gone, fault.FileMissing, "", false},
-		"statement":        {"statements/" + b.entry("hello", "0.1.0").Release.Hex() + ".dsse.json", gone, fault.FileMissing, "", false},
+		"config":              {configFile, swap(`"log"`, `"dl":"x","log"`), fault.ViewMismatch, "", false},
+		"no config":           {configFile, gone, fault.IndexFetch, "", false},
+		"un-yank":             {line, swap(`"yanked":true`, `"yanked":false`), fault.Unyanked, "", false},
+		"advisory taken":      {line, swap(`"advisories":["CVE-2026-1"],`, ``), fault.Unyanked, "", false},
+		"dropped line":        {line, cutLine, fault.ViewMismatch, "leaf 8", false},
+		"dropped package":     {line, gone, fault.ViewMismatch, "", false},
+		"foreign line":        {line, swap(`"version":"0.2.0"`, `"version":"0.3.0"`), fault.ViewMismatch, "", false},
+		"changed line":        {"to/ol/tool", swap(`"assurance"`, `"advisories":["A"],"assurance"`), fault.Unyanked, "", false},
+		"line in no leaf":     {"al/ie/alien", func([]byte) []byte { return b.lineOf("alien") }, fault.ViewMismatch, "", false},
+		"not a line":          {line, flip, fault.Parse, "", false},
+		"object":              {object(), flip, fault.CksumMismatch, "", false},
+		"no object":           {object(), gone, fault.FileMissing, "", false},
+		"statement":           {"statements/" + b.entry("hello", "0.1.0").Release.Hex() + ".dsse.json", gone, fault.FileMissing, "", false},
+		"another's statement": {statement, bySigner("stranger"), fault.EvidenceMismatch, "", false},
+		"wrong signature": {statement, func(data []byte) []byte {
+			at := bytes.Index(data, []byte(`"sig":"`)) + 10
+			data[at] = "AB"[min(1, data[at]&1)]
+			return data
+		}, fault.SignatureInvalid, "", false},
 		"statement's name": {"statements/" + strings.Repeat("0", 64) + ".dsse.json", func([]byte) []byte { return b.Statement("east", nil) }, fault.EvidenceMismatch, "", false},
 		"checkpoint":       {checkpointFile, flip, fault.SignatureInvalid, "", false},
 		"no checkpoint":    {checkpointFile, gone, fault.FileMissing, "", false},
@@ -239,8 +261,12 @@ func TestFsckSeesAMirrorAsItWillBe(t *testing.T) {
 	}
 	b.must(os.WriteFile(filepath.Join(stage, MirrorReady), nil, 0o644))
 	r := b.fsckClean()
-	if r.Packages < 2 || !slices.ContainsFunc(r.Notes, func(n string) bool { return strings.HasPrefix(n, MirrorStage+": a mirror was interrupted") }) {
+	if r.Packages != 3 || !slices.ContainsFunc(r.Notes, func(n string) bool { return strings.HasPrefix(n, MirrorStage+": a mirror was interrupted") }) {
 		t.Errorf("%d packages, %q", r.Packages, r.Notes)
+	}
+	shown := shownFiles{os.DirFS(stage), os.DirFS(b.dir)}
+	if held, err := shown.ReadDir("nowhere"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a folder of neither: %v, %v", held, err)
 	}
 	data, err := os.ReadFile(filepath.Join(stage, line))
 	b.must(err)
@@ -405,9 +431,9 @@ func TestA24LinesFromBeforeTheLog(t *testing.T) {
 	for n := 0; ; n++ { // 0 is no fault
 		b.dir = filepath.Join(t.TempDir(), "index")
 		b.must(os.CopyFS(b.dir, os.DirFS(ready)))
-		disk := &faultyDisk{left: n}
+		disk := failing(n, false)
 		if n == 0 {
-			disk.left = 1 << 60
+			disk.Left = 1 << 60
 		}
 		err := b.on(disk).SetConfig(ctx, b.config())
 		if n > 0 && err == nil {
@@ -433,5 +459,7 @@ func TestA24LinesFromBeforeTheLog(t *testing.T) {
 	if r.Backfilled != 2 || r.UnsignedAfter != 0 {
 		t.Errorf("%+v", r)
 	}
+	_, _, err = b.open().AddPackage(ctx, pkgOf(t, "later", "1.0.0"))
+	b.must(err)
 	b.fsckClean()
 }

@@ -113,8 +113,8 @@ func TestPlantedJournalIsNotLogged(t *testing.T) {
 	plain := stagedLeaves(t, size, stagedData{string(empty), viewRoot})
 	var j journal
 	b.must(document.Decode(stagedFile, plain, document.Staged, &j))
-	signedBy := func(key string, of journal) []byte {
-		b.must(of.sign(attesttest.Key(key)))
+	signedBy := func(key string, of journal, origin ...string) []byte {
+		b.must(of.sign(attesttest.Key(key), append(origin, attesttest.Origin)[0]))
 		of.Files, of.Leaves, of.Size = j.Files, j.Leaves, j.Size
 		data, err := document.Encode(&of)
 		b.must(err)
@@ -126,6 +126,7 @@ func TestPlantedJournalIsNotLogged(t *testing.T) {
 		"unsigned":              plain,
 		"another key":           signedBy("index", j),
 		"signed for another":    signedBy("log", another),
+		"of another log":        signedBy("log", j, "log.example/another"), // with the same key
 		"signature cut":         bytes.Replace(signedBy("log", j), []byte(`=="`), []byte(`"`), 1),
 		"signature of no bytes": bytes.Replace(plain, []byte(`,"size"`), []byte(`,"sig":"","size"`), 1),
 	} {
@@ -243,13 +244,13 @@ func TestFsckOfAHostileFolder(t *testing.T) {
 	sound := full(t)
 	outside := filepath.Join(t.TempDir(), "outside")
 	pipe := func(path string) error {
-		return errors.Join(ignoreMissing(os.Remove(path)), syscall.Mkfifo(path, 0o644))
+		return errors.Join(ignoreAbsent(os.Remove(path)), syscall.Mkfifo(path, 0o644))
 	}
 	link := func(to string) func(string) error {
-		return func(path string) error { return errors.Join(ignoreMissing(os.RemoveAll(path)), os.Symlink(to, path)) }
+		return func(path string) error { return errors.Join(ignoreAbsent(os.RemoveAll(path)), os.Symlink(to, path)) }
 	}
 	folder := func(path string) error {
-		return errors.Join(ignoreMissing(os.Remove(path)), os.MkdirAll(path, 0o755))
+		return errors.Join(ignoreAbsent(os.Remove(path)), os.MkdirAll(path, 0o755))
 	}
 	object := objectPath(store.Digest("sha256:" + sound.entry("hello", "0.1.0").Cksum))
 	for name, c := range map[string]struct {
@@ -279,11 +280,4 @@ func TestFsckOfAHostileFolder(t *testing.T) {
 			}
 		})
 	}
-}
-
-func ignoreMissing(err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
 }

@@ -345,7 +345,7 @@ func (x *Index) place(path string) (string, error) {
 		at = filepath.Join(at, part)
 		if info, err := os.Lstat(at); err == nil && info.Mode().Type() == fs.ModeSymlink {
 			return "", fault.New(fault.Usage, "%s is a link, and nothing is written through it", at).
-				WithHint("put a folder in its place; to keep a part of an index elsewhere, mount it there")
+				WithHint("put a folder in its place: an index is one folder on one file system")
 		}
 	}
 	return filepath.Join(at, parts[len(parts)-1]), nil

@@ -58,7 +58,7 @@ func Locate(text string) (Location, error) {
 		}
 		return Location{Dir: withoutFile(rest), Flat: namesList(rest)}, nil
 	case sparse && !strings.HasSuffix(rest, "/"):
-		return Location{}, fault.New(fault.Usage, "index location %q does not end in \"/\"", text).WithHint("write it %s/", text)
+		return Location{}, fault.New(fault.Usage, "index location %q does not end in \"/\"", redacted(text)).WithHint("write it %s/", redacted(text))
 	case strings.EqualFold(scheme, "file"):
 		return locateFile(text, rest)
 	case strings.EqualFold(scheme, "http"), strings.EqualFold(scheme, "https"):
@@ -68,11 +68,17 @@ func Locate(text string) (Location, error) {
 }
 
 func badLocation(text, why string) error {
-	if u, err := url.Parse(text); err == nil {
-		text = u.Redacted()
-	}
-	return fault.New(fault.Usage, "index location %q: %s", text, why).
+	return fault.New(fault.Usage, "index location %q: %s", redacted(text), why).
 		WithHint("give a folder, file:///FOLDER or https://HOST/FOLDER/")
+}
+
+// redacted is a location without its password, which is not for whoever reads
+// errors.
+func redacted(text string) string {
+	if u, err := url.Parse(text); err == nil {
+		return u.Redacted()
+	}
+	return text[strings.LastIndex(text, "@")+1:]
 }
 
 // withoutFile lets people name a file of the index instead of its folder.
@@ -96,7 +102,7 @@ func locateFile(text, rest string) (Location, error) {
 func locateServer(text, rest string) (Location, error) {
 	u, err := url.Parse(rest)
 	if err != nil || u.Host == "" || u.Opaque != "" {
-		return Location{}, badLocation("it", "it is not a URL")
+		return Location{}, badLocation(text, "it is not the URL of a server")
 	}
 	if u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
 		return Location{}, badLocation(text, "a query or fragment names no folder")

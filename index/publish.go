@@ -334,7 +334,7 @@ func (p *publication) checkIndexKey(k attest.PublicKey) error {
 	}
 	if !slices.ContainsFunc(c.Signing.PublicKeys, func(s SigningKey) bool { return s.Key == k.String() }) {
 		return fault.New(fault.KeyUnknown, "key %s is not among those that the index advertises", k.Fingerprint()).
-			WithHint("add the key to signing in %s", configFile)
+			WithHint("give --index-key with one that it advertises, or advertise this one: rebuild index config DIR --index-key FILE")
 	}
 	return nil
 }

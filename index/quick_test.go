@@ -124,6 +124,6 @@ func (l *quickLog) write(file string, data []byte) error {
 
 // quick makes a bench write without waiting for the disk.
 func (b *bench) quick() *bench {
-	b.disk, b.in.Log = &faultyDisk{left: 1 << 60}, b.openQuickLog
+	b.disk, b.in.Log = steady(), b.openQuickLog
 	return b
 }

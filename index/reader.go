@@ -170,7 +170,7 @@ func NewReader(ctx context.Context, src Source, in Reading) (*Reader, error) {
 
 func noConfig(src Source) error {
 	return fault.New(fault.IndexFetch, "%s is not an index: it has no %s", src, configFile).
-		WithHint("check the path; a new index is made by: rebuild release --index DIR")
+		WithHint("check the path; a new index is made by: rebuild index init DIR")
 }
 
 // openConfig checks the config against the log's view where keys are taken from

@@ -4,8 +4,12 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
+	"rebuild/attest"
+	"rebuild/attest/attesttest"
+	"rebuild/internal/durable/durabletest"
 	"rebuild/internal/fault"
 )
 
@@ -22,6 +26,7 @@ func operations(b *bench) map[string]operation {
 	pkg := pkgOf(b.t, "org/lib", "1.0.0")
 	c := b.config()
 	c.DL = "https://example.org/"
+	next, update := nextPolicy(b)
 	return map[string]operation{
 		"statements": {nil, func(ctx context.Context, x *Index) error {
 			_, err := x.AddStatements(ctx, b.PlanJSON, b.Statements())
@@ -53,7 +58,24 @@ func operations(b *bench) map[string]operation {
 			_, err := x.Export(ctx)
 			return err
 		}},
+		"policy": {nil, func(ctx context.Context, x *Index) error {
+			_, _, err := x.AddPolicy(ctx, next, update)
+			return err
+		}},
 	}
+}
+
+// nextPolicy is the bench's policy in its next version, and the signed step to it.
+func nextPolicy(b *bench) (*attest.Policy, []byte) {
+	b.t.Helper()
+	world := *b.World
+	world.PolicyTOML = strings.Replace(b.PolicyTOML, "version = 1", "version = 2", 1)
+	next := world.LoadPolicy()
+	update, err := attest.NewPolicyUpdate(b.in.Policy, next)
+	b.must(err)
+	signed, err := update.Sign(nil, attesttest.Key("root"))
+	b.must(err)
+	return next, signed
 }
 
 // Whatever call of a write to the disk or to the log fails, before or after it
@@ -79,9 +101,9 @@ func TestEveryWriteSurvivesACrashAtEveryCall(t *testing.T) {
 			for _, after := range []bool{false, true} {
 				for n := 1; ; n++ {
 					clone()
-					disk := &faultyDisk{left: n, after: after}
+					disk := failing(n, after)
 					err := op.do(context.Background(), b.on(disk))
-					if err == nil && disk.left > 0 {
+					if err == nil && disk.Left > 0 {
 						break
 					}
 					b.fsckClean()
@@ -99,7 +121,7 @@ func TestEveryWriteSurvivesACrashAtEveryCall(t *testing.T) {
 }
 
 // on opens the index on a disk that fails.
-func (b *bench) on(disk *faultyDisk) *Index {
+func (b *bench) on(disk *durabletest.Disk) *Index {
 	b.t.Helper()
 	in := b.in
 	in.Log = func(ctx context.Context, dir string) (LogWriter, error) {
@@ -120,7 +142,7 @@ func TestLoggedInitSurvivesACrash(t *testing.T) {
 	for _, after := range []bool{false, true} {
 		for n := 1; ; n++ {
 			b := plainBench(t).quick()
-			disk := &faultyDisk{left: n, after: after}
+			disk := failing(n, after)
 			in := b.in
 			in.Log = func(ctx context.Context, dir string) (LogWriter, error) {
 				l, err := b.openQuickLog(ctx, dir)
@@ -130,7 +152,7 @@ func TestLoggedInitSurvivesACrash(t *testing.T) {
 				return faultyLog{l, disk}, nil
 			}
 			err := initIndex(context.Background(), disk, b.dir, b.config(), in)
-			if err == nil && disk.left > 0 {
+			if err == nil && disk.Left > 0 {
 				b.fsckClean()
 				want = listing(t, b.dir)
 				break
@@ -166,15 +188,15 @@ func TestReadersNeedNoWriterAfterACrash(t *testing.T) {
 			for n := 0; ; n++ { // 0 is no fault
 				b.dir = filepath.Join(t.TempDir(), "index")
 				b.must(os.CopyFS(b.dir, os.DirFS(ready)))
-				disk := &faultyDisk{left: n}
+				disk := failing(n, false)
 				if n == 0 {
-					disk.left = 1 << 60
+					disk.Left = 1 << 60
 				}
 				err := op.do(t.Context(), b.on(disk))
 				if n > 0 && err == nil {
 					break
 				}
-				keyless := newIndex(&faultyDisk{left: 1 << 60}, b.dir, Writing{})
+				keyless := newIndex(steady(), b.dir, Writing{})
 				done, err := keyless.finishShown(t.Context())
 				b.must(err)
 				if done {

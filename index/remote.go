@@ -288,7 +288,7 @@ func (r *remote) take(u *url.URL, path string, a *answer, held *cached) ([]byte,
 	// An ETag that is a sha256 and not of these bytes would let other bytes
 	// pass as unchanged, once the server is honest again.
 	etag := a.etag
-	if said := strings.Trim(strings.TrimPrefix(etag, "W/"), `"`); len(said) == 2*sha256.Size && said != sum.Hex() || len(etag) > 200 {
+	if said := strings.Trim(strings.TrimPrefix(etag, "W/"), `"`); len(said) == 2*sha256.Size && said != sum.Hex() || !sendable(etag) {
 		etag = ""
 	}
 	if etag != "" || a.maxAge > 0 {

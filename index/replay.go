@@ -49,6 +49,7 @@ type pastPackage struct {
 	now     *lineFile // as it is in the index
 	entries []*Entry
 	yanked  map[string]attest.Yanked // by version
+	signed  map[string]*attest.Event // by version: the leaf since which the line is signed
 }
 
 // maxReplayed is up to how many leaves the view is computed after each. It
@@ -149,7 +150,7 @@ func (c *checker) overlayStaged(ctx context.Context, checkpoint *attest.Checkpoi
 		c.x.src = &overlay{c.x.src, files}
 		return true
 	}
-	c.find(fault.Fork, stagedFile, "it is about the leaves from %d to %d, the log has %d", j.Size, j.end()-1, checkpoint.Size)
+	c.fail(stagedFile, c.x.misplaced(ctx, c.config, j, checkpoint.Size))
 	return false
 }
 
@@ -227,7 +228,10 @@ func (c *checker) apply(h *replayed, name string, e *attest.Event) bool {
 	switch e.Type {
 	case attest.EventPlan:
 		c.needed[objectPath(e.Object)] = name
-	case attest.EventStatement, attest.EventPolicy:
+	case attest.EventStatement:
+		c.needed[statementPath(e.Object)] = name
+		c.checkBy(e)
+	case attest.EventPolicy:
 		c.needed[statementPath(e.Object)] = name
 	case attest.EventConfig:
 		h.configs = e.Object
@@ -251,6 +255,34 @@ func (c *checker) apply(h *replayed, name string, e *attest.Event) bool {
 	}
 	h.put(p)
 	return true
+}
+
+// checkBy wants a statement to have the signature that it was logged with, if the
+// policy knows that key: with another's a verdict refuses it (see
+// [attest.Judge]).
+func (c *checker) checkBy(e *attest.Event) {
+	if c.x.in.Policy == nil {
+		return
+	}
+	isBy := func(k attest.PublicKey) bool { return k.ID() == e.By }
+	keys := c.x.in.Policy.OperatorKeys()
+	if !slices.ContainsFunc(keys, isBy) {
+		return
+	}
+	envelope, err := c.x.statement(e.Object)
+	if fault.CodeOf(err) == fault.FileMissing {
+		return // told with the content
+	}
+	var signed []attest.PublicKey
+	if err == nil {
+		signed, err = envelope.SignedBy(keys)
+	}
+	if err == nil && !slices.ContainsFunc(signed, isBy) {
+		err = fault.New(fault.EvidenceMismatch, "it was logged at seq %d with the signature of key %s, which it does not have", e.Seq, e.By)
+	}
+	if err != nil {
+		c.fail(statementPath(e.Object), err)
+	}
 }
 
 // applyOldLines takes the lines from before the log, which leaf 0 fixes.
@@ -287,7 +319,7 @@ func (c *checker) past(h *replayed, name string) (*pastPackage, error) {
 	if err != nil {
 		return nil, err
 	}
-	h.packages[name] = &pastPackage{now: lines, yanked: map[string]attest.Yanked{}}
+	h.packages[name] = &pastPackage{now: lines, yanked: map[string]attest.Yanked{}, signed: map[string]*attest.Event{}}
 	return h.packages[name], nil
 }
 
@@ -343,6 +375,8 @@ func (c *checker) applyEntry(p *pastPackage, e *attest.Event, leaf string) error
 		then.Yanked, then.Advisories = false, nil
 		if then.Backfilled {
 			then.Backfilled, then.Signature = false, nil
+		} else {
+			p.signed[then.Version] = e
 		}
 		p.entries = append(p.entries, &then)
 		line, err := then.Encode()
@@ -374,7 +408,7 @@ func (p *pastPackage) backfill(e *attest.Event) error {
 		signed.Signature, signed.Backfilled = now.Signature, true
 		line, err := signed.Encode()
 		if err == nil && store.DigestOf(line) == e.Object {
-			p.entries[i] = &signed
+			p.entries[i], p.signed[then.Version] = &signed, e
 			return nil
 		}
 	}
@@ -405,9 +439,6 @@ func (c *checker) applyYank(p *pastPackage, e *attest.Event) error {
 	}
 	p.yanked[entry.Version] = state
 	entry.Yanked, entry.Advisories = state.Yanked, slices.Clone(state.Advisories)
-	if len(entry.Advisories) == 0 {
-		entry.Advisories = nil
-	}
 	p.entries[i] = &entry
 	return nil
 }
@@ -465,12 +496,14 @@ func (h *replayed) compare(c *checker, lines *lineFile) {
 // dropped finds packages that the log has and the index has not.
 func (h *replayed) dropped(c *checker, there []string) {
 	for _, name := range slices.Sorted(maps.Keys(h.packages)) {
-		if p := h.packages[name]; !slices.Contains(there, name) && len(p.now.entries) == 0 {
-			c.find(fault.ViewMismatch, p.now.path, "missing, the log has leaves about %s", name)
+		if !slices.Contains(there, name) {
+			c.find(fault.ViewMismatch, h.packages[name].now.path, "missing, the log has leaves about %s", name)
 		}
 	}
 	data, err := c.x.read(configFile, 1<<20)
-	if err == nil && store.DigestOf(data) != h.configs {
+	if err != nil {
+		c.fail(configFile, err)
+	} else if store.DigestOf(data) != h.configs {
 		c.find(fault.ViewMismatch, configFile, "it is %s, the last one that was logged is %s", store.DigestOf(data), h.configs)
 	}
 }

@@ -234,18 +234,15 @@ func (b *bench) cosigned(witness string) []byte {
 func TestPolicyUpdatesAreLogged(t *testing.T) {
 	ctx := context.Background()
 	b := plainBench(t).quick().init()
-	next := *b.World
-	next.PolicyTOML = strings.Replace(b.PolicyTOML, "version = 1", "version = 2", 1)
-	update, err := attest.NewPolicyUpdate(b.in.Policy, next.LoadPolicy())
+	next, signed := nextPolicy(b)
+	update, err := attest.NewPolicyUpdate(b.in.Policy, next)
 	b.must(err)
 	unsigned, err := attest.Sign(update.Payload(), attesttest.Key("stranger"))
 	b.must(err)
-	_, _, err = b.open().AddPolicy(ctx, next.LoadPolicy(), unsigned)
+	_, _, err = b.open().AddPolicy(ctx, next, unsigned)
 	b.code(err, fault.KeyUnknown)
-	signed, err := update.Sign(nil, attesttest.Key("root"))
-	b.must(err)
 	for _, again := range []bool{false, true} {
-		e, duplicate, err := b.open().AddPolicy(ctx, next.LoadPolicy(), signed)
+		e, duplicate, err := b.open().AddPolicy(ctx, next, signed)
 		b.must(err)
 		if duplicate != again || e.Seq != 1 || e.Chain != "policy:demo" {
 			t.Errorf("%+v %t", e, duplicate)

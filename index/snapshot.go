@@ -109,7 +109,7 @@ func (r *Reader) trustedLog() (*logged, error) {
 	case shown == nil && known != nil:
 		return nil, fault.New(fault.ViewMismatch, "index %s has no log, and policy %s names log %s", r.src, r.in.Policy.Name(), known.Origin()).
 			WithHint("use the index of that log, or a policy without one")
-	case shown == nil && r.in.State != nil && r.in.State.logged(r.src.String()):
+	case shown == nil && r.in.State != nil && r.in.State.loggedAt(r.src.String()):
 		return nil, fault.New(fault.ViewMismatch, "index %s has no log, and had one when it was read before", r.src).
 			WithHint("ask who runs the index; if the log was given up on purpose, use a new state with --state DIR")
 	case shown == nil:

@@ -54,9 +54,9 @@ type turn struct {
 // does work. fresh is the config of an index that is being made or that gets a
 // log; nil is the one that is there.
 func (x *Index) turn(ctx context.Context, fresh *Config, work func(*turn) error) (err error) {
-	unlock, err := durable.Lock(filepath.Join(x.dir, lockFile), true)
+	unlock, err := x.lock(ctx)
 	if err != nil {
-		return writeFault(err)
+		return err
 	}
 	defer unlock()
 	if err := durable.Sweep(x.disk, x.dir); err != nil {
@@ -93,6 +93,15 @@ func (x *Index) turn(ctx context.Context, fresh *Config, work func(*turn) error)
 	return work(t)
 }
 
+// lock waits for the lock of the index as long as the context lets it.
+func (x *Index) lock(ctx context.Context) (unlock func(), err error) {
+	unlock, err = durable.LockUntil(ctx, filepath.Join(x.dir, lockFile), true)
+	if err != nil && ctx.Err() == nil {
+		err = writeFault(err)
+	}
+	return unlock, err
+}
+
 // checkLogKey refuses a log key that readers do not know before it signs
 // anything.
 func (x *Index) checkLogKey(c *Config) error {
@@ -125,9 +134,9 @@ func (x *Index) finishShown(ctx context.Context) (bool, error) {
 	if _, err := os.Lstat(filepath.Join(x.dir, stagedFile)); errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
-	unlock, err := durable.Lock(filepath.Join(x.dir, lockFile), true)
+	unlock, err := x.lock(ctx)
 	if err != nil {
-		return false, writeFault(err)
+		return false, err
 	}
 	defer unlock()
 	j, err := x.readJournal()
@@ -207,22 +216,23 @@ type journal struct {
 	Sig           []byte       `json:"sig,omitempty"` // by the log's key, over message
 }
 
-// message is what the log's key signs of a journal. Its second line keeps it
-// from being a checkpoint, which has a number there.
-func (j *journal) message() ([]byte, error) {
+// message is what the log's key signs of a journal for the log of an origin: a key
+// may have several. Its second line keeps it from being a checkpoint, which has a
+// number there.
+func (j *journal) message(origin string) ([]byte, error) {
 	bare := *j
 	bare.Sig = nil
 	data, err := document.Encode(&bare)
 	if err != nil {
 		return nil, err
 	}
-	return fmt.Appendf(nil, "rebuild.staged.v1\n%s\n", store.DigestOf(data)), nil
+	return fmt.Appendf(nil, "rebuild.staged.v1\n%s\n%s\n", store.DigestOf(data), origin), nil
 }
 
 // sign has the log's key answer for a journal: whoever finishes it logs what
 // whoever staged it has judged.
-func (j *journal) sign(key attest.Signer) error {
-	text, err := j.message()
+func (j *journal) sign(key attest.Signer, origin string) error {
+	text, err := j.message(origin)
 	if err != nil {
 		return err
 	}
@@ -230,9 +240,10 @@ func (j *journal) sign(key attest.Signer) error {
 	return err
 }
 
-// checkSigned refuses a journal that nobody with the log's key has staged.
-func (j *journal) checkSigned(key attest.PublicKey) error {
-	text, err := j.message()
+// checkSigned refuses a journal that nobody with the log's key has staged for this
+// log.
+func (j *journal) checkSigned(key attest.PublicKey, origin string) error {
+	text, err := j.message(origin)
 	if err != nil {
 		return err
 	}
@@ -420,8 +431,8 @@ func (p *publication) next() int64 {
 }
 
 // chain returns a chain with the leaves that this publication has added to it.
-// Its last one of before is proven, so that nothing is built on a line that is
-// not in the log.
+// Its last one of before is proven, and that the log has none behind it, so that
+// nothing is built on a line that is not in the log or is not the last.
 func (p *publication) chain(ctx context.Context, name string) (*chain, error) {
 	if c := p.chains[name]; c != nil {
 		return c, nil
@@ -434,6 +445,9 @@ func (p *publication) chain(ctx context.Context, name string) (*chain, error) {
 		if _, err := proveIs(ctx, p.t.x.src, p.t.tip.checkpoint, c.events[n].Seq, c.lines[n]); err != nil {
 			return nil, err
 		}
+	}
+	if err := p.checkEnd(ctx, c); err != nil {
+		return nil, err
 	}
 	p.chains[name] = c
 	return c, nil
@@ -593,7 +607,7 @@ func (p *publication) commit(ctx context.Context) error {
 	for _, leaf := range p.leaves {
 		j.Leaves = append(j.Leaves, string(leaf))
 	}
-	if err := j.sign(x.in.LogKey); err != nil {
+	if err := j.sign(x.in.LogKey, p.t.config.Log.Origin); err != nil {
 		return err
 	}
 	data, err := document.Encode(j)
@@ -647,15 +661,14 @@ func (t *turn) show(ctx context.Context, j *journal, checkpoint *attest.Checkpoi
 func (t *turn) append(ctx context.Context, j *journal) (*attest.Checkpoint, error) {
 	size := t.log.Size()
 	if size < j.Size || size > j.end() {
-		return nil, fault.New(fault.Fork, "the log has %d leaves, what is staged are the leaves from %d to %d", size, j.Size, j.end()-1).
-			WithHint("put back the log and %s as they were together", stagedFile)
+		return nil, t.x.misplaced(ctx, t.config, j, size)
 	}
 	var rest [][]byte
 	for _, leaf := range j.Leaves[size-j.Size:] {
 		rest = append(rest, []byte(leaf))
 	}
 	if len(rest) > 0 {
-		if err := j.checkSigned(t.x.in.LogKey.Public()); err != nil {
+		if err := j.checkSigned(t.x.in.LogKey.Public(), t.config.Log.Origin); err != nil {
 			return nil, err
 		}
 	}
@@ -670,6 +683,18 @@ func (t *turn) append(ctx context.Context, j *journal) (*attest.Checkpoint, erro
 		return nil, fault.New(fault.Internal, "the checkpoint has %d leaves after a publication that ends with leaf %d", checkpoint.Size, j.end()-1)
 	}
 	return checkpoint, t.x.proveLeaves(ctx, j, checkpoint)
+}
+
+// misplaced says that a journal is about another place than the end of the log. One
+// that the log has whole was finished long ago, and somebody has put it back.
+func (x *Index) misplaced(ctx context.Context, c *Config, j *journal, size int64) error {
+	checkpoint, err := readCheckpoint(ctx, x.src, c)
+	if err == nil && j.end() <= checkpoint.Size && x.proveLeaves(ctx, j, checkpoint) == nil {
+		return fault.New(fault.Fork, "the leaves from %d to %d are staged again, and the log, of %d leaves, has them", j.Size, j.end()-1, size).
+			WithHint("find out who writes in the folder of the index, and remove %s: all of it is published", stagedFile)
+	}
+	return fault.New(fault.Fork, "the log has %d leaves, what is staged are the leaves from %d to %d", size, j.Size, j.end()-1).
+		WithHint("put back the log and %s as they were together", stagedFile)
 }
 
 // proveLeaves wants the leaves of a journal to be those that the log has.
@@ -702,7 +727,7 @@ func (t *turn) finalFiles(ctx context.Context, j *journal, c *attest.Checkpoint)
 	files := map[string][]byte{}
 	var order []string
 	add := func(file string, data []byte) { order, files[file] = append(order, file), data }
-	chains, err := t.extendChains(j)
+	chains, err := t.extendChains(ctx, j, c)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -731,30 +756,62 @@ func (t *turn) finalFiles(ctx context.Context, j *journal, c *attest.Checkpoint)
 	return order, files, nil
 }
 
-// extendChains returns the chain files with a journal's leaves in them.
-func (t *turn) extendChains(j *journal) (map[string][]byte, error) {
-	chains := map[string]*chain{}
+// extendChains returns the chain files with a journal's leaves in them. What one
+// of them has lost since the leaves were staged is in the log.
+func (t *turn) extendChains(ctx context.Context, j *journal, checkpoint *attest.Checkpoint) (map[string][]byte, error) {
+	leaves := map[string][]attest.Event{}
 	for i, text := range j.Leaves {
 		e, err := attest.DecodeEvent(stagedFile, i+1, []byte(text))
 		if err != nil {
 			return nil, err
 		}
-		if chains[e.Chain] == nil {
-			if chains[e.Chain], err = t.x.readChain(e.Chain); err != nil {
-				return nil, err
-			}
-		}
-		if err := chains[e.Chain].extend(e, []byte(text)); err != nil {
-			return nil, err
-		}
+		leaves[e.Chain] = append(leaves[e.Chain], e)
 	}
 	out := map[string][]byte{}
-	for name, c := range chains {
+	for name, added := range leaves {
 		file, err := chainPath(name)
 		if err != nil {
 			return nil, err
 		}
+		c, err := t.x.extended(name, added, j)
+		if err != nil {
+			if c, err = t.x.loggedChain(ctx, checkpoint, name); err != nil {
+				return nil, err
+			}
+		}
 		out[file] = c.raw
 	}
 	return out, nil
+}
+
+// extended is the file of a chain with leaves of a journal in it.
+func (x *Index) extended(name string, added []attest.Event, j *journal) (*chain, error) {
+	c, err := x.readChain(name)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range added {
+		if err := c.extend(e, []byte(j.Leaves[e.Seq-j.Size])); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// loggedChain makes a chain anew from the log.
+func (x *Index) loggedChain(ctx context.Context, checkpoint *attest.Checkpoint, name string) (*chain, error) {
+	c := &chain{name: name}
+	for l, err := range readLeaves(ctx, x.src, 0, checkpoint.Size, checkpoint.Root) {
+		if err != nil {
+			return nil, err
+		}
+		e, err := attest.DecodeEvent(leafName(l.seq), 1, l.data)
+		if err != nil || e.Chain != name {
+			continue // for fsck to tell
+		}
+		if err := c.extend(e, l.data); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
 }

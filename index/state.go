@@ -90,15 +90,18 @@ func readStateFile(path string) ([]byte, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, err
 	case err != nil:
-		return nil, fault.New(fault.Usage, "state: %w", err)
+		return nil, fault.New(fault.Usage, "state: %w", err).
+			WithHint("name a state root that can be read with --state DIR")
 	case !info.Mode().IsRegular():
-		return nil, fault.New(fault.Usage, "state: %s is not a regular file", path)
+		return nil, fault.New(fault.Usage, "state: %s is not a regular file", path).
+			WithHint("remove it, or name another state root with --state DIR")
 	case info.Size() > document.State.MaxBytes:
 		return nil, fault.New(fault.Parse, "%d bytes, at most %d are allowed", info.Size(), document.State.MaxBytes).At(path, 0)
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fault.New(fault.Usage, "state: %w", err)
+		return nil, fault.New(fault.Usage, "state: %w", err).
+			WithHint("name a state root that can be read with --state DIR")
 	}
 	return data, nil
 }
@@ -428,12 +431,18 @@ func (s *State) pinLog(url, key string) (pinned string, first bool) {
 	return key, true
 }
 
-// logged says whether the index showed a log before.
-func (s *State) logged(url string) bool {
+// loggedAt says whether the index showed a log before; of a list in a folder,
+// whether the index of the folder did: a list has no log, and is no way around it.
+func (s *State) loggedAt(url string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_, known := s.seen.LogKeys[url]
-	return known
+	folder := strings.TrimSuffix(url, pageName(entriesFile, 0))
+	for _, place := range []string{folder, strings.TrimSuffix(folder, "/")} { // a URL keeps its slash
+		if _, known := s.seen.LogKeys[place]; known {
+			return true
+		}
+	}
+	return false
 }
 
 // pinKeys returns the keys that an index advertised first, and whether this is
@@ -452,6 +461,22 @@ func (s *State) pinKeys(url string, keys []attest.PublicKey) (pinned []attest.Pu
 // HasSeen says whether the owners of a package were seen before, so that a
 // change of them is noticed.
 func (s *State) HasSeen(name string) bool { return s.owners(name) != nil }
+
+// FirstOwners are the packages, in order, whose owners this client has seen for
+// the first time since the state was loaded or saved: nothing shows that these
+// are the right ones, and only a change of them will be noticed.
+func (s *State) FirstOwners() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var first []string
+	for name := range s.seen.Owners {
+		if s.base.Owners[name] == nil {
+			first = append(first, name)
+		}
+	}
+	slices.Sort(first)
+	return first
+}
 
 // owners returns who owned a package when it was seen last, nil if it was not.
 func (s *State) owners(name string) []attest.PublicKey {

@@ -82,11 +82,19 @@ func (t *viewTree) nodes() (map[string][]byte, error) {
 // the head and with its files, which are derived as long as the head agrees.
 func (c *checker) checkView(all []string) {
 	tree := newViewTree()
-	if data, err := c.x.read(configFile, 1<<20); err == nil {
-		tree.set(configFile, store.DigestOf(data))
+	data, err := c.x.read(configFile, 1<<20)
+	if err != nil {
+		c.fail(configFile, err)
+		return
 	}
+	tree.set(configFile, store.DigestOf(data))
 	for _, name := range all {
-		if lines, err := c.x.readLines(name); err == nil {
+		lines, err := c.x.readLines(name)
+		if ignoreDamage(err) != nil { // no head is wrong because of that
+			c.fail(lines.path, err)
+			return
+		}
+		if err == nil {
 			tree.set(lines.path, store.DigestOf(lines.raw))
 		}
 	}

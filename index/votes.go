@@ -31,7 +31,7 @@ type planChain struct {
 func (r *Reader) gather(ctx context.Context, e *Entry) (*gathered, error) {
 	if e.Release == "" {
 		return nil, fault.New(fault.QuorumPending, "%s@%s has no release, so nobody has voted for it", e.Name, e.Version).
-			WithHint("verify the entry alone with --entry-only")
+			WithHint("ask its publisher for a release that rebuilders have agreed on; its line alone is checked by: rebuild pkg verify %s --entry-only", e.Name)
 	}
 	raw, envelope, err := r.statement(ctx, e.Release)
 	if err != nil {

@@ -2,6 +2,7 @@ package index
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
@@ -176,8 +177,8 @@ func (x *Index) unloggedYanks(name, version string) (attest.Yanked, error) {
 func (x *Index) yankStatements(name, version string) ([]*attest.Envelope, attest.Yanked, error) {
 	var state attest.Yanked
 	held, err := fs.ReadDir(x.fsys, statementDir)
-	if err != nil {
-		return nil, state, nil // none
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, state, writeFault(err) // to see none would be to say that nothing was yanked
 	}
 	next := map[store.Digest]attest.Yank{} // by what they follow
 	by := map[store.Digest]*attest.Envelope{}
@@ -287,7 +288,8 @@ func (x *Index) AddPolicy(ctx context.Context, next *attest.Policy, envelope []b
 	duplicate := false
 	err = x.turn(ctx, nil, func(t *turn) error {
 		if t.config.Log == nil {
-			return fault.New(fault.Usage, "index %s has no log to enter a policy in", x.dir)
+			return fault.New(fault.Usage, "index %s has no log to enter a policy in", x.dir).
+				WithHint("give it one with: rebuild index config --origin NAME --log-key FILE")
 		}
 		p, err := t.begin()
 		if err != nil {

@@ -71,7 +71,7 @@ func Mirror(ctx context.Context, o MirrorOptions) (*Mirrored, error) {
 	if o.Jobs <= 0 {
 		o.Jobs = 8
 	}
-	m, unlock, err := openMirror(o)
+	m, unlock, err := openMirror(ctx, o)
 	if err != nil {
 		return nil, err
 	}
@@ -94,11 +94,11 @@ type mirror struct {
 	old *index.Reader // of what the mirror has; nil for nothing
 }
 
-func openMirror(o MirrorOptions) (*mirror, func(), error) {
+func openMirror(ctx context.Context, o MirrorOptions) (*mirror, func(), error) {
 	if err := durable.MkdirAll(durable.OS{}, o.To); err != nil {
 		return nil, nil, failed(o.To, err)
 	}
-	unlock, err := durable.Lock(filepath.Join(o.To, mirrorLock), true)
+	unlock, err := durable.LockUntil(ctx, filepath.Join(o.To, mirrorLock), true)
 	if err != nil {
 		return nil, nil, failed(o.To, err)
 	}
@@ -144,7 +144,7 @@ func (m *mirror) resume(stage string) error {
 		err = moveStaged(m.o.To, stage, staged)
 	}
 	if err == nil {
-		err = os.RemoveAll(stage)
+		err = durable.RemoveAll(stage)
 	}
 	return err
 }
@@ -559,7 +559,7 @@ func (m *mirror) show() (written []string, size int64, err error) {
 	if err := moveStaged(m.o.To, m.rec.stage, written); err != nil {
 		return nil, 0, err
 	}
-	return written, size, os.RemoveAll(m.rec.stage)
+	return written, size, durable.RemoveAll(m.rec.stage)
 }
 
 // settle makes the stage hold what is shown and nothing else, durable with its

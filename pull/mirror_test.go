@@ -2,6 +2,7 @@ package pull_test
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"net/http"
 	"os"
@@ -9,10 +10,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"rebuild/attest"
 	"rebuild/attest/attesttest"
 	"rebuild/index"
+	"rebuild/internal/durable"
 	"rebuild/internal/fault"
 	"rebuild/pull"
 )
@@ -208,4 +211,20 @@ func TestMirrorOnlyAdds(t *testing.T) {
 	logged := newLoggedShelf(t)
 	_, err = pull.Mirror(context.Background(), logged.mirroring(logged.local(), logged.dir, "absent"))
 	wantCode(t, err, fault.Usage)
+}
+
+// A mirror that another process is at is waited for until somebody says that it is
+// enough.
+func TestAWaitForAMirrorCanBeEnded(t *testing.T) {
+	s := newShelf(t)
+	s.publish("tool@1.0.0")
+	to := t.TempDir()
+	unlock, err := durable.Lock(filepath.Join(to, "lock"), true)
+	must(t, err)
+	defer unlock()
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(50*time.Millisecond, cancel)
+	if _, err := pull.Mirror(ctx, s.mirroring(s.local(), to, "tool")); !errors.Is(err, context.Canceled) || fault.CodeOf(err) == fault.Usage {
+		t.Errorf("%v", err)
+	}
 }

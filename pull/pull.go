@@ -334,7 +334,8 @@ func (p *puller) lookup(ctx context.Context, w want) (*index.Entry, error) {
 		}
 	}
 	if best == nil {
-		return nil, fault.New(fault.IndexNoMatch, "%s has no version in %q", w.name, w.in)
+		return nil, fault.New(fault.IndexNoMatch, "%s has no version in %q", w.name, w.in).
+			WithHint("ask who publishes the package for a version in that range, or who needs it for another range")
 	}
 	return best, nil
 }

@@ -93,7 +93,7 @@ func (p *puller) placeArchive(ctx context.Context, s *stage, name string, want s
 			return nil
 		}
 	}
-	if err := os.RemoveAll(filepath.Join(s.dir, name)); err != nil {
+	if err := durable.RemoveAll(filepath.Join(s.dir, name)); err != nil {
 		return failed(s.output, err)
 	}
 	s.files = slices.DeleteFunc(s.files, func(f string) bool { return f == filepath.Join(s.dir, name) })
@@ -149,7 +149,7 @@ func newStage(output string) (*stage, error) {
 // close removes the stage, unless it became the output.
 func (s *stage) close() {
 	if !s.shown {
-		os.RemoveAll(s.dir)
+		durable.RemoveAll(s.dir)
 	}
 	s.lock.Close()
 }
@@ -252,7 +252,7 @@ func listing(dir string) ([]string, error) {
 func failed(output string, err error) error {
 	var coded *fault.Error
 	switch {
-	case err == nil || errors.As(err, &coded):
+	case err == nil || errors.As(err, &coded) || errors.Is(err, context.Canceled):
 		return err
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EIO):
 		return fault.New(fault.Internal, "writing %s: %w", output, err)

@@ -9,83 +9,20 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"rebuild/internal/durable"
+	"rebuild/internal/durable/durabletest"
 	"rebuild/internal/fault"
 )
 
-// faultyFS fails the n-th call that changes anything, and only that.
-type faultyFS struct {
-	durable.OS
-	mu   sync.Mutex
-	left int // calls until the failure
-}
+var errFault = durabletest.ErrGone
 
-var errFault = errors.New("injected")
-
-func (f *faultyFS) hit() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.left--
-	if f.left == 0 {
-		return errFault
-	}
-	return nil
-}
-
-func (f *faultyFS) CreateTemp(dir, prefix string, perm fs.FileMode) (durable.File, error) {
-	if err := f.hit(); err != nil {
-		return nil, err
-	}
-	file, err := f.OS.CreateTemp(dir, prefix, perm)
-	if err != nil {
-		return nil, err
-	}
-	return &faultyFile{file, f}, nil
-}
-
-func (f *faultyFS) Remove(path string) error {
-	if err := f.hit(); err != nil {
-		return err
-	}
-	return f.OS.Remove(path)
-}
-
-type faultyFile struct {
-	durable.File
-	fsys *faultyFS
-}
-
-func (f *faultyFile) Write(p []byte) (int, error) {
-	if err := f.fsys.hit(); err != nil {
-		return 0, err
-	}
-	return f.File.Write(p)
-}
-
-func (f *faultyFile) Sync() error {
-	if err := f.fsys.hit(); err != nil {
-		return err
-	}
-	return f.File.Sync()
-}
-
-func (f *faultyFS) Rename(a, b string) error {
-	if err := f.hit(); err != nil {
-		return err
-	}
-	return f.OS.Rename(a, b)
-}
-
-func (f *faultyFS) SyncDir(d string) error {
-	if err := f.hit(); err != nil {
-		return err
-	}
-	return f.OS.SyncDir(d)
+// stumbling is a disk whose n-th call that changes anything fails, and only that.
+func stumbling(n int) *durabletest.Disk {
+	return &durabletest.Disk{Left: n, Once: true, Step: func(string) bool { return true }}
 }
 
 // TestFaults stops at every call of opening a store and putting an image into
@@ -117,7 +54,7 @@ func TestFaults(t *testing.T) {
 	}
 	for n := 1; ; n++ {
 		dir := filepath.Join(t.TempDir(), "s")
-		_, err := put(dir, &faultyFS{left: n})
+		_, err := put(dir, stumbling(n))
 		if err == nil {
 			if n < 15 {
 				t.Errorf("only %d calls were tried", n-1)
@@ -209,11 +146,11 @@ func TestFaultsOfEveryWriter(t *testing.T) {
 	for name, write := range all {
 		for n := 1; ; n++ {
 			s, source, image := storeForWriters(t, archive)
-			disk := &faultyFS{left: n}
+			disk := stumbling(n)
 			s.fsys = disk
 			err := write(s, source, image)
 			s.fsys = durable.OS{}
-			if disk.left > 0 {
+			if disk.Left > 0 {
 				if err != nil || n == 1 {
 					t.Errorf("%s: %d calls, and %v", name, n-1, err)
 				}
