@@ -336,10 +336,13 @@ func TestReportIsCanonicalAndStable(t *testing.T) {
 func TestPrint(t *testing.T) {
 	w := chain(t)
 	w.g.Fixpoints = []Pair{{Place{"one", "bin/asm"}, Place{"two", "bin/cc"}}, {Place{"one", "s0"}, Place{"one", "s0"}}, {Place{"one", "none"}, Place{"two", "none"}}}
+	w.g.Environment = Environment{Scratch: true, Network: "none", Mounts: "none"}
+	w.g.Base = Base{Kernel: "6.18", Runtime: "runc 1.4.3", RuntimeDigest: "sha256:12", Binfmt: []string{"qemu-arm"}}
 	r := w.compute().Report()
 	var out bytes.Buffer
 	r.Print(&out, func(s string) string { return s })
-	for _, want := range []string{"12 bytes, opaque 0\n", "traced 4/4\n", "depth        2\n", "one:/s0 = one:/s0 sha256:", "DIFFER\n"} {
+	for _, want := range []string{"environment  empty roots, network none, mounts none, platform unknown\n",
+		"trusted      kernel 6.18\ntrusted      binfmt_misc qemu-arm\ntrusted      runtime runc 1.4.3 sha256:12\n", "12 bytes, opaque 0\n", "traced 4/4\n", "depth        2\n", "one:/s0 = one:/s0 sha256:", "DIFFER\n"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%q is not in\n%s", want, out.String())
 		}

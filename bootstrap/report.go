@@ -1,9 +1,11 @@
 package bootstrap
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"rebuild/internal/document"
 	"rebuild/internal/fault"
@@ -241,6 +243,10 @@ func (r *Report) Print(w io.Writer, clean func(string) string) {
 	fmt.Fprintf(w, "executables  traced %d/%d\n", r.Executables.Traced, r.Executables.Total)
 	fmt.Fprintf(w, "depth        %d\n", r.Depth)
 	fmt.Fprintf(w, "sources      %s\n", total(r.Sources))
+	fmt.Fprintf(w, "environment  %s\n", r.Environment)
+	for _, part := range r.Base.parts() {
+		fmt.Fprintf(w, "trusted      %s\n", clean(part))
+	}
 	for _, in := range r.Images {
 		fmt.Fprintf(w, "image        %s: %s\n", in.Name, in)
 	}
@@ -274,6 +280,33 @@ func total(sources []ReportSource) string {
 		sum.PregeneratedBytes += s.PregeneratedBytes
 	}
 	return fmt.Sprintf("%d: %s", len(sources), sum)
+}
+
+// String returns the environment in one line.
+func (e Environment) String() string {
+	root := "empty roots"
+	if !e.Scratch {
+		root = "roots of images"
+	}
+	return fmt.Sprintf("%s, network %s, mounts %s, platform %s", root, cmp.Or(e.Network, "unknown"), cmp.Or(e.Mounts, "unknown"), cmp.Or(e.Platform, "unknown"))
+}
+
+// parts are what is trusted without proof, one a line.
+func (b Base) parts() []string {
+	var out []string
+	part := func(what string, words ...string) {
+		words = slices.DeleteFunc(words, func(w string) bool { return w == "" })
+		if len(words) > 0 {
+			out = append(out, what+" "+strings.Join(words, " "))
+		}
+	}
+	part("processor", b.CPUVendor)
+	part("kernel", b.Kernel)
+	part("binfmt_misc", b.Binfmt...)
+	part("engine", b.Engine, b.EngineVersion)
+	part("runtime", b.Runtime, string(b.RuntimeDigest))
+	part("rebuild", b.Rebuild, string(b.RebuildDigest))
+	return out
 }
 
 // String returns the figures in one line.

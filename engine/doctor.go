@@ -66,18 +66,25 @@ func privilege() Finding {
 // binfmt warns of registered interpreters: with flag F one of them could run a
 // stage's programs without being among its inputs.
 func binfmt() Finding {
-	entries, _ := os.ReadDir("/proc/sys/fs/binfmt_misc")
+	names := interpreters("/proc/sys/fs/binfmt_misc")
+	if len(names) == 0 {
+		return Finding{Level: "ok", Text: "no foreign program interpreters are registered"}
+	}
+	return Finding{Level: "warning", Text: "registered program interpreters: " + strings.Join(names, ", "),
+		Hint: "remove them on a machine that rebuilds: they are executables that no lineage sees"}
+}
+
+// interpreters are the names of those that a kernel has registered, sorted; none
+// if it has no binfmt_misc.
+func interpreters(dir string) []string {
+	entries, _ := os.ReadDir(dir)
 	var names []string
 	for _, e := range entries {
 		if e.Name() != "register" && e.Name() != "status" {
 			names = append(names, e.Name())
 		}
 	}
-	if len(names) == 0 {
-		return Finding{Level: "ok", Text: "no foreign program interpreters are registered"}
-	}
-	return Finding{Level: "warning", Text: "registered program interpreters: " + strings.Join(names, ", "),
-		Hint: "remove them on a machine that rebuilds: they are executables that no lineage sees"}
+	return names
 }
 
 func setting(path string) string {

@@ -104,6 +104,7 @@ func (e *Engine) Environment(context.Context) (pipeline.Environment, error) {
 		Kernel:        kernelRelease(),
 		CPUVendor:     cpuVendor(),
 		Filesystem:    filesystem(e.options.Engines),
+		Binfmt:        interpreters("/proc/sys/fs/binfmt_misc"),
 		Varied:        e.options.Variation.Names(),
 	}, nil
 }

@@ -104,7 +104,7 @@ func inspectRunc(file string) (runcBinary, error) {
 	}
 	digest, err := digestFile(file)
 	if err != nil {
-		return runcBinary{}, fault.New(fault.EngineUnavailable, "reading runc: %w", err)
+		return runcBinary{}, fault.New(fault.EngineUnavailable, "reading runc: %w", err).WithHint("give --runc the path of a runc program, or leave it out")
 	}
 	version := embeddedVersion
 	if embeddedRunc == nil || digest != embeddedDigest {

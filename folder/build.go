@@ -200,7 +200,8 @@ func (b *builder) walk(ctx context.Context) error {
 			return err
 		}
 		if len(b.source.items) >= store.MaxEntries {
-			return fault.New(fault.Structure, "more than %d files", store.MaxEntries).At(b.dir, 0)
+			return fault.New(fault.Structure, "more than %d files", store.MaxEntries).At(b.dir, 0).
+				WithHint("leave files out with .rebuildignore")
 		}
 		item := Item{Path: strings.ToValidUTF8(p, "\uFFFD"), Type: letter(d.Type())}
 		if item.Skipped, err = b.skip(p, d.IsDir()); err != nil {
@@ -374,7 +375,7 @@ func (b *Built) Write(dir string) (err error) {
 	defer lock.Close()
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, os.RemoveAll(stage))
+			err = errors.Join(err, durable.RemoveAll(stage))
 		}
 	}()
 	if err := b.writeAll(stage); err != nil {
@@ -385,7 +386,7 @@ func (b *Built) Write(dir string) (err error) {
 		return &os.LinkError{Op: "rename", Old: stage, New: dir, Err: err}
 	}
 	if err := disk.SyncDir(parent); err != nil { // or the next build would find it in its way
-		return errors.Join(err, os.RemoveAll(dir))
+		return errors.Join(err, durable.RemoveAll(dir))
 	}
 	return nil
 }

@@ -80,7 +80,8 @@ func (i ignore) reason(p string, dir bool) (string, error) {
 		}
 		matches, err := r.match.MatchesOrParentMatches(about)
 		if err != nil {
-			return "", fault.New(fault.Parse, "%q: %w", r.text, err).At(IgnoreFile, r.line)
+			return "", fault.New(fault.Parse, "%q: %w", r.text, err).At(IgnoreFile, r.line).
+				WithHint("correct the pattern; a sign that is meant as it stands has a \\ before it")
 		}
 		if !matches {
 			continue

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -124,16 +125,8 @@ func (h *Hub) authorized(r *http.Request, body store.Digest) (writer, error) {
 // whoever owns what with it.
 func (h *Hub) writerKey(r *http.Request, id attest.KeyID, now time.Time) (attest.PublicKey, string, error) {
 	for _, k := range h.policy.Keys(now) {
-		party := k.Role + " " + string(id)
-		switch k.Role {
-		case attest.RoleOperator:
-			party = operatorParty(k.Name)
-		case attest.RoleSigner, attest.RoleIndex:
-		default:
-			continue
-		}
-		key, err := attest.ParsePublicKey(k.Key)
-		if err != nil || key.ID() != id {
+		party, key := partyOf(k)
+		if party == "" || key.ID() != id {
 			continue
 		}
 		if !k.Counts {
@@ -150,4 +143,30 @@ func (h *Hub) writerKey(r *http.Request, id attest.KeyID, now time.Time) (attest
 	}
 	key, err := attest.ParsePublicKey(text)
 	return key, ownerParty + string(id), err
+}
+
+// partyOf returns the party of a key of the policy, "" if it may not write.
+func partyOf(k attest.KeyAccount) (string, attest.PublicKey) {
+	key, err := attest.ParsePublicKey(k.Key)
+	if err != nil {
+		return "", key
+	}
+	switch k.Role {
+	case attest.RoleOperator:
+		return operatorParty(k.Name), key
+	case attest.RoleSigner, attest.RoleIndex:
+		return k.Role + " " + string(key.ID()), key
+	}
+	return "", key
+}
+
+// partiesOf lists the parties that a policy names.
+func partiesOf(policy *attest.Policy, now time.Time) []string {
+	var out []string
+	for _, k := range policy.Keys(now) {
+		if party, _ := partyOf(k); party != "" && !slices.Contains(out, party) {
+			out = append(out, party)
+		}
+	}
+	return out
 }

@@ -53,7 +53,8 @@ func (c *catalog) refresh(ctx context.Context, now bool) error {
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return broken(err)
 	}
-	recent := c.wall().Sub(c.walked) < unseen
+	age := c.wall().Sub(c.walked)
+	recent := age >= 0 && age < unseen // a clock that was set back says nothing
 	if marker != "" && marker == held || marker == "" && recent && !now {
 		return nil
 	}

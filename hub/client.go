@@ -40,6 +40,9 @@ type Client struct {
 func ParseURL(text string) (string, error) {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		if err == nil && u.User != nil || err != nil && strings.Contains(text, "@") {
+			text = "what was given" // who reads the error is not to read a password
+		}
 		return "", fault.New(fault.Usage, "%q is not the address of a hub", text).WithHint("give https://HOST, without credentials")
 	}
 	return strings.TrimSuffix(u.String(), "/"), nil
@@ -121,8 +124,13 @@ func (c *Client) checkPublished(b *attest.Bundle, p *Published) error {
 	if err != nil {
 		return err
 	}
-	if !p.OK || p.Release != e.Digest() {
-		return fault.New(fault.EvidenceMismatch, "the hub answers for release %.80s, %s was sent", p.Release, e.Digest())
+	r, err := attest.ReadOwned(e)
+	if err != nil {
+		return err
+	}
+	if !p.OK || p.Release != e.Digest() || p.Name != r.Name || p.Version != r.Version {
+		return fault.New(fault.EvidenceMismatch, "the hub answers for release %.80s of %.80q %.80q, %s of %s %s was sent", p.Release, p.Name, p.Version, e.Digest(), r.Name, r.Version).
+			WithHint("ask who runs %s", c.Base)
 	}
 	return nil
 }
@@ -133,8 +141,7 @@ func (c *Client) PutObject(ctx context.Context, data []byte) (*Written, error) {
 	if status, _, err := c.get(ctx, http.MethodHead, path, nil, 0); err == nil && status == http.StatusOK {
 		return &Written{OK: true, Duplicate: true}, nil
 	}
-	out := &Written{}
-	return out, c.write(ctx, http.MethodPut, path, data, c.Key, out)
+	return c.put(ctx, http.MethodPut, path, data, c.Key)
 }
 
 // AddPlan stores a plan.
@@ -143,20 +150,27 @@ func (c *Client) AddPlan(ctx context.Context, plan []byte) (*Written, error) {
 	if status, body, err := c.get(ctx, http.MethodGet, path, nil, document.Plan.MaxBytes); err == nil && status == http.StatusOK && bytes.Equal(body, plan) {
 		return &Written{OK: true, Duplicate: true}, nil
 	}
-	out := &Written{}
-	return out, c.write(ctx, http.MethodPost, "/plans", plan, c.Key, out)
+	return c.put(ctx, http.MethodPost, "/plans", plan, c.Key)
 }
 
 // AddStatement sends a statement about a plan that the hub has.
 func (c *Client) AddStatement(ctx context.Context, envelope []byte) (*Written, error) {
-	out := &Written{}
-	return out, c.write(ctx, http.MethodPost, "/statements", envelope, nil, out)
+	return c.put(ctx, http.MethodPost, "/statements", envelope, nil)
 }
 
 // Yank sends a yank statement.
 func (c *Client) Yank(ctx context.Context, envelope []byte) (*Written, error) {
+	return c.put(ctx, http.MethodPost, "/yanks", envelope, nil)
+}
+
+// put is write of all that is answered in the same way.
+func (c *Client) put(ctx context.Context, method, path string, body []byte, key attest.Signer) (*Written, error) {
 	out := &Written{}
-	return out, c.write(ctx, http.MethodPost, "/yanks", envelope, nil, out)
+	err := c.write(ctx, method, path, body, key, out)
+	if err == nil && !out.OK {
+		err = fault.New(fault.IndexFetch, "%s %s was answered as done, and as not done", method, c.Base+path).WithHint("ask who runs %s", c.Base)
+	}
+	return out, err
 }
 
 // How often and how long is asked for what was published.
@@ -209,6 +223,54 @@ func (c *Client) AwaitRelease(ctx context.Context, name, version string, envelop
 	return err
 }
 
+// AwaitStatements asks for the chain of a plan until every one of some statements
+// is in it, or patience is over: a hub that took one and does not log it withholds
+// it (STALE), whatever place it says that it gave it. It returns the chain and its
+// proof, which were verified by the policy, and the place of the last of them.
+func (c *Client) AwaitStatements(ctx context.Context, policy *attest.Policy, plan store.Digest, statements []store.Digest, patience time.Duration) (events, proof []byte, seq int64, err error) {
+	var missing store.Digest
+	err = c.poll(ctx, patience, func() (bool, error) {
+		events, proof, err = c.Chain(ctx, policy, plan)
+		if code := fault.CodeOf(err); code == fault.IndexNoMatch || code == fault.FileMissing {
+			missing = statements[0]
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		missing, seq, err = notLogged(events, statements)
+		return missing == "", err
+	})
+	if errors.Is(err, errPatience) {
+		err = fault.New(fault.Stale, "withheld: the hub took statement %s about plan %s, and %s later its log does not have it", missing, plan, patience).
+			WithHint("ask who runs %s; what you have signed can be published elsewhere", c.Base)
+	}
+	return events, proof, seq, err
+}
+
+// notLogged returns a statement that a chain has not, "" if it has all, and the
+// place of the last of them.
+func notLogged(events []byte, statements []store.Digest) (missing store.Digest, last int64, err error) {
+	places := map[store.Digest]int64{}
+	for n, leaf := range bytes.Split(bytes.TrimSuffix(events, []byte("\n")), []byte("\n")) {
+		e, err := attest.DecodeEvent(attest.EventsFile, n+1, leaf)
+		if err != nil {
+			return "", 0, err
+		}
+		if e.Type == attest.EventStatement {
+			places[e.Object] = e.Seq
+		}
+	}
+	for _, d := range statements {
+		seq, there := places[d]
+		if !there {
+			return d, 0, nil
+		}
+		last = max(last, seq)
+	}
+	return "", last, nil
+}
+
 var errPatience = errors.New("patience is over")
 
 // fresh asks past every cache.
@@ -248,11 +310,6 @@ func (c *Client) Chain(ctx context.Context, policy *attest.Policy, plan store.Di
 		}
 	}
 	return nil, nil, err
-}
-
-// Bundle returns the bundle of the newest release of a plan, unverified.
-func (c *Client) Bundle(ctx context.Context, plan store.Digest) ([]byte, error) {
-	return c.file(ctx, "/plans/"+string(plan)+"/bundle", attest.MaxBundle)
 }
 
 // File returns a file of the hub's index as it is now, past every cache, of at
@@ -320,7 +377,7 @@ func unreachable(ctx context.Context, err error) error {
 	if ctx.Err() != nil && errors.Is(ctx.Err(), context.Canceled) {
 		return ctx.Err()
 	}
-	return fault.New(fault.IndexFetch, "%w", err).WithHint("try again; what was sent is not sent twice")
+	return fault.New(fault.IndexFetch, "%w", err).WithHint("check the address of the hub and try again; what was sent is not sent twice")
 }
 
 func readBody(ctx context.Context, res *http.Response, limit int64) ([]byte, error) {
@@ -422,8 +479,11 @@ func (c *Client) refused(method, path string, status int, body []byte) error {
 	if err == nil && r.Error != nil && r.Error.RequestID != "" {
 		e = e.With("request_id", r.Error.RequestID)
 	}
-	if hint != "" {
+	switch {
+	case hint != "":
 		return e.WithHint("%s", hint)
+	case status == http.StatusNotFound && method != http.MethodGet:
+		return e.WithHint("see whether %s is a hub, and not only an index; ask who runs it", c.Base)
 	}
 	return e.WithHint("ask who runs %s", c.Base)
 }

@@ -290,12 +290,13 @@ func (f *Files) withheldNow() (map[string]int, error) {
 	}
 	file, err := os.OpenFile(f.withdrawn, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, fault.New(fault.Usage, "reading what is withdrawn: %w", err)
+		return nil, fault.New(fault.Usage, "reading what is withdrawn: %w", err).WithHint("check the path that --withdrawn names")
 	}
 	defer file.Close()
 	now, err := f.describe(f.withdrawn, file)
 	if err != nil {
-		return nil, fault.New(fault.Usage, "%s is not a file", f.withdrawn)
+		return nil, fault.New(fault.Usage, "%s is not a file", f.withdrawn).
+			WithHint("name a file with --withdrawn")
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -312,7 +313,8 @@ func (f *Files) withheldNow() (map[string]int, error) {
 func readWithdrawn(in io.Reader, file string) (map[string]int, error) {
 	data, err := io.ReadAll(io.LimitReader(in, maxWithdrawn+1))
 	if err != nil || len(data) > maxWithdrawn {
-		return nil, fault.New(fault.Usage, "%s has more than %d bytes or can not be read", file, maxWithdrawn)
+		return nil, fault.New(fault.Usage, "%s has more than %d bytes or can not be read", file, maxWithdrawn).
+			WithHint("name a file with lines \"410 PATH\" and \"451 PATH\" with --withdrawn")
 	}
 	out := map[string]int{}
 	lines := bufio.NewScanner(bytes.NewReader(data))
@@ -323,7 +325,11 @@ func readWithdrawn(in io.Reader, file string) (map[string]int, error) {
 			out[path] = status
 			continue
 		}
-		return nil, fault.New(fault.Usage, "this is not 410 or 451 and a path of an index: %.200q", lines.Text()).At(file, n)
+		return nil, fault.New(fault.Usage, "this is not 410 or 451 and a path of an index: %.200q", lines.Text()).At(file, n).
+			WithHint("write lines \"410 PATH\" and \"451 PATH\", with paths below the index")
+	}
+	if err := lines.Err(); err != nil { // what stands behind it would be given out
+		return nil, fault.New(fault.Usage, "%w", err).At(file, 0)
 	}
 	return out, nil
 }

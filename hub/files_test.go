@@ -216,7 +216,7 @@ func TestWithdrawn(t *testing.T) {
 	if got := ask(t, "GET", url+"/1/a", nil); got.StatusCode != 500 || bytes.Contains(got.body, []byte(list)) {
 		t.Errorf("without the list: %d %s", got.StatusCode, got.body)
 	}
-	for _, bad := range []string{"404 1/a\n", "410 ../x\n", "410\n", "1/a\n"} {
+	for _, bad := range []string{"404 1/a\n", "410 ../x\n", "410\n", "1/a\n", "410 1/a\n" + strings.Repeat("x", 1<<17) + "\n410 2/ab\n"} {
 		must(t, os.WriteFile(list, []byte(bad), 0o644))
 		_, err := OpenFiles(dir, FilesOptions{Wall: time.Now, Withdrawn: list})
 		code(t, err, fault.Usage)

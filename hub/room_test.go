@@ -24,7 +24,7 @@ func (s *site) put(key string, kind byte, size int) answered {
 }
 
 // One party that fills its share, by whatever keys, and owners who fill theirs
-// together leave room for the others.
+// together leave room for the others, for each its part.
 func TestB25_NobodyTakesTheRoomOfOthers(t *testing.T) {
 	const kib = 1 << 10
 	s := newSite(t, true, func(s *site, o *Options, _ *Service) {
@@ -49,12 +49,104 @@ func TestB25_NobodyTakesTheRoomOfOthers(t *testing.T) {
 		}
 	}
 	answerOf[Written](t, s.put("north", 'a', 600*kib), 200) // what is there already takes no room
-	for _, key := range []string{"alice", "bob"} {
-		answerOf[Written](t, s.put(key, key[0]-32, 1000*kib), 201)
+	answerOf[Written](t, s.put("alice", 'A', 1000*kib), 201)
+	for _, key := range []string{"bob", "carol"} { // what is free is kept for those whom the policy names
+		s.refused(s.put(key, key[0]-32, 1000*kib), http.StatusServiceUnavailable, fault.IndexFetch)
 	}
-	s.refused(s.put("carol", 'd', 1), http.StatusServiceUnavailable, fault.IndexFetch)
-	answerOf[Written](t, s.put("r1", 'e', 1000*kib), 201)
-	s.refused(s.put("east", 'f', 1), http.StatusServiceUnavailable, fault.IndexFetch) // now all of it is full
+	const part = 2000 * kib / 6 // three operators, two signers, the index
+	for i, key := range []string{"east", "west", "r1", "r2", "index"} {
+		answerOf[Written](t, s.put(key, '0'+byte(i), part), 201)
+	}
+	left := 4000*kib - (600+400+1000)*kib - 5*part
+	s.refused(s.put("west", 'e', left+1), http.StatusServiceUnavailable, fault.IndexFetch)
+	answerOf[Written](t, s.put("west", 'f', left), 201)
+	s.refused(s.put("east", 'g', 1), http.StatusServiceUnavailable, fault.IndexFetch) // now all of it is full
+}
+
+// All others together take the room of no operator or signer: what it is refused
+// is what goes beyond its part.
+func TestB25_AllOthersTogetherLeaveRoom(t *testing.T) {
+	const kib = 1 << 10
+	for name, fill := range map[string]map[string]int{
+		"owners":              {"alice": 1000, "bob": 1000},
+		"operators":           {"north": 1000, "west": 1000, "r1": 1000},
+		"operators and owner": {"north": 1000, "west": 1000, "alice": 600},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, true, func(_ *site, o *Options, _ *Service) { o.MaxPending, o.MaxShare = 4000*kib, 1000*kib })
+			s.vote("east", "north")
+			d := s.proposeBy([]string{"alice", "bob", "carol", "r1"}, []string{"alice", "bob", "carol", "r1", "r2"})
+			_, err := s.client.Publish(t.Context(), d.Bundle, d.archive, nil)
+			must(t, err)
+			for key, size := range fill {
+				answerOf[Written](t, s.put(key, key[0], size*kib), 201)
+			}
+			s.refused(s.put("carol", 'c', 100*kib), http.StatusServiceUnavailable, fault.IndexFetch)
+			const part = 2000 * kib / 6
+			answerOf[Written](t, s.put("east", '1', part/2), 201)
+			answerOf[Written](t, s.put("r2", '2', part), 201)
+			answerOf[Written](t, s.put("east", '3', part-part/2), 201)
+			beyond := s.put("east", '4', 100*kib)
+			s.refused(beyond, http.StatusServiceUnavailable, fault.IndexFetch)
+			if !strings.Contains(string(beyond.body), "are kept for other operators and signers") {
+				t.Errorf("%s", beyond.body)
+			}
+		})
+	}
+}
+
+// What was taken from the folder of uploads can be sent again, and then it is there.
+func TestAnUploadThatIsGoneIsSentAgain(t *testing.T) {
+	s := newSite(t, true)
+	data := bytes.Repeat([]byte{'a'}, 100)
+	d := store.DigestOf(data)
+	path := "/objects/" + string(d)
+	for name, spoil := range map[string]func(file string) error{
+		"gone": os.Remove, "cut": func(file string) error { return os.Truncate(file, 10) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s.signed("north", "PUT", path, data)
+			must(t, spoil(s.hub.staging.path(d)))
+			answerOf[Written](t, s.signed("north", "PUT", path, data), 200)
+			if got := s.ask("GET", path, nil); got.StatusCode != 200 || !bytes.Equal(got.body, data) {
+				t.Errorf("%d, %d bytes", got.StatusCode, len(got.body))
+			}
+			var reserved int
+			must(t, s.hub.db.read.QueryRow("SELECT count(*) FROM receiving").Scan(&reserved))
+			if reserved != 0 {
+				t.Errorf("%d uploads are still received", reserved)
+			}
+		})
+	}
+}
+
+// A clock that was ahead for a while makes nothing wait until that time comes.
+func TestWhatCameWhileTheClockWasAhead(t *testing.T) {
+	start := time.Now()
+	wall := start
+	s := newSite(t, false, func(_ *site, o *Options, _ *Service) {
+		o.Wall = func() time.Time { return wall }
+		o.KeepUploads, o.KeepStatements = time.Hour, time.Hour
+	})
+	wall = start.Add(365 * 24 * time.Hour)
+	s.vote("east")
+	answerOf[Written](t, s.put("north", 'a', 1), 201)
+	uploads := func() (n int) {
+		must(t, s.hub.db.read.QueryRow("SELECT count(*) FROM uploads").Scan(&n))
+		return n
+	}
+	wall = start
+	answerOf[Written](t, s.put("north", 'b', 1), 201)
+	wall = start.Add(50 * time.Minute)
+	answerOf[Written](t, s.put("north", 'c', 1), 201)
+	if n := uploads(); n != 4 || s.waits() != 1 { // with the plan
+		t.Errorf("%d uploads and %d statements wait", n, s.waits())
+	}
+	wall = start.Add(70 * time.Minute)
+	answerOf[Written](t, s.put("north", 'd', 1), 201)
+	if n := uploads(); n != 2 || s.waits() != 0 {
+		t.Errorf("%d uploads and %d statements wait for the time that was", n, s.waits())
+	}
 }
 
 // What a sender leaves in the middle of an upload takes no room of its party.
@@ -85,6 +177,28 @@ func TestEverythingThatWaitsIsCounted(t *testing.T) {
 	must(t, err)
 	answerOf[Written](t, s.put("west", 'b', 1), 201)
 	s.refused(s.put("west", 'c', 1), http.StatusTooManyRequests, fault.IndexFetch)
+}
+
+// What somebody else enters into an index without a log is seen within a minute,
+// also by a clock that was set back.
+func TestOthersEntriesAreSeenByAClockThatGoesBack(t *testing.T) {
+	wall := time.Now()
+	s := newSite(t, false, func(_ *site, o *Options, _ *Service) { o.Wall = func() time.Time { return wall } })
+	if l := answerOf[Listing](t, s.ask("GET", "/entries", nil), 200); len(l.Entries) != 0 {
+		t.Fatalf("%+v", l)
+	}
+	_, image, err := attest.LoadPackage("package.toml", []byte(attesttest.PackageTOML))
+	must(t, err)
+	pkg, err := attest.Pack(image, nil, attesttest.Epoch)
+	must(t, err)
+	_, _, err = s.writer(false).AddPackage(t.Context(), pkg)
+	must(t, err)
+	wall = wall.Add(-24 * time.Hour)
+	s.ask("GET", "/entries", nil)
+	wall = wall.Add(2 * time.Minute)
+	if l := answerOf[Listing](t, s.ask("GET", "/entries", nil), 200); len(l.Entries) != 1 {
+		t.Errorf("%d entries", len(l.Entries))
+	}
 }
 
 // waits says how many statements wait.

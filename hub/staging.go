@@ -65,11 +65,11 @@ const (
 
 func openDatabase(dir string) (*database, error) {
 	if err := durable.MkdirAll(durable.OS{}, dir); err != nil {
-		return nil, fault.New(fault.Usage, "--data: %w", err)
+		return nil, fault.New(fault.Usage, "--data: %w", err).WithHint("name a folder that can be written to with --data DIR")
 	}
 	lock, err := os.OpenFile(filepath.Join(dir, hubLock), os.O_RDWR|os.O_CREATE|syscall.O_CLOEXEC, 0o600)
 	if err != nil {
-		return nil, fault.New(fault.Usage, "--data: %w", err)
+		return nil, fault.New(fault.Usage, "--data: %w", err).WithHint("name a folder that can be written to with --data DIR")
 	}
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		lock.Close()
@@ -166,6 +166,7 @@ type staging struct {
 	wall  func() time.Time
 	limit int64         // bytes of all that waits
 	share int64         // of them of one party
+	named []string      // parties of the policy, for each of which a part is kept
 	keep  time.Duration // how long an upload waits for its release
 	hold  time.Duration // how long statements do after the last one about their plan
 	files chan struct{} // held while a file and its row come and go together
@@ -174,7 +175,7 @@ type staging struct {
 const uploadDir = "uploads"
 
 func openStaging(db *database, dir string, o Options) (*staging, error) {
-	s := &staging{db, filepath.Join(dir, uploadDir), o.Wall, o.MaxPending, o.MaxShare, o.KeepUploads, o.KeepStatements, make(chan struct{}, 1)}
+	s := &staging{db, filepath.Join(dir, uploadDir), o.Wall, o.MaxPending, o.MaxShare, partiesOf(o.Policy, o.Now()), o.KeepUploads, o.KeepStatements, make(chan struct{}, 1)}
 	if err := durable.MkdirAll(durable.OS{}, s.dir); err != nil {
 		return nil, fault.New(fault.Internal, "%w", err)
 	}
@@ -210,15 +211,22 @@ func (s *staging) sweep(ctx context.Context) error {
 
 // expire removes uploads and statements that no release came for in time. The
 // statements about a plan go together, so that nobody waits until a dissent is
-// forgotten and a vote is not.
+// forgotten and a vote is not. What came in while the clock was ahead waits from
+// now on, and not until that time has come.
 func (s *staging) expire(ctx context.Context) error {
+	now := s.wall()
 	if err := s.update(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, "DELETE FROM statements WHERE plan IN (SELECT plan FROM statements GROUP BY plan HAVING max(at) < ?)", s.wall().Add(-s.hold).Unix())
+		for _, table := range []string{"uploads", "statements"} {
+			if _, err := tx.ExecContext(ctx, "UPDATE "+table+" SET at = ? WHERE at > ?", now.Unix(), now.Unix()); err != nil {
+				return err
+			}
+		}
+		_, err := tx.ExecContext(ctx, "DELETE FROM statements WHERE plan IN (SELECT plan FROM statements GROUP BY plan HAVING max(at) < ?)", now.Add(-s.hold).Unix())
 		return err
 	}); err != nil {
 		return err
 	}
-	return s.remove(ctx, "DELETE FROM uploads WHERE at < ? RETURNING digest", s.wall().Add(-s.keep).Unix())
+	return s.remove(ctx, "DELETE FROM uploads WHERE at < ? RETURNING digest", now.Add(-s.keep).Unix())
 }
 
 // drop removes uploads that are in the index now.
@@ -276,6 +284,17 @@ func (s *staging) has(ctx context.Context, d store.Digest) (bool, error) {
 	return n > 0, broken(err)
 }
 
+// whole says whether an upload is there with all of its bytes. One that somebody
+// has taken from the folder can be sent again.
+func (s *staging) whole(ctx context.Context, d store.Digest, size int64) (bool, error) {
+	known, err := s.has(ctx, d)
+	if !known || err != nil {
+		return false, err
+	}
+	info, err := os.Stat(s.path(d))
+	return err == nil && info.Mode().IsRegular() && info.Size() == size, nil
+}
+
 // open opens an upload; fs.ErrNotExist if there is none.
 func (s *staging) open(ctx context.Context, d store.Digest) (*os.File, error) {
 	known, err := s.has(ctx, d)
@@ -292,7 +311,7 @@ func (s *staging) open(ctx context.Context, d store.Digest) (*os.File, error) {
 // whether it was there already. Other bytes are CKSUM_MISMATCH, and nothing is
 // kept.
 func (s *staging) receive(ctx context.Context, party string, d store.Digest, size int64, body io.Reader) (bool, error) {
-	known, err := s.has(ctx, d)
+	known, err := s.whole(ctx, d, size)
 	if err != nil {
 		return false, err
 	}
@@ -335,28 +354,76 @@ func (s *staging) reserve(ctx context.Context, party string, size int64) (id int
 const maxWaiting = 10_000
 
 // room says whether so much more of a party may wait. Each party has its share,
-// and those that only own something have no more than half of it all together:
-// so nobody takes the room of the operators and signers.
+// and those that only own something have no more than half of it all together. Of
+// the other half a part is kept for each party that the policy names: so nobody
+// takes the room of an operator or signer, and neither do all others together.
 func (s *staging) room(ctx context.Context, tx *sql.Tx, party string, size int64) error {
 	if size > s.share {
 		return refuse(http.StatusRequestEntityTooLarge, fault.New(fault.Parse, "%d bytes are more than one party may have waiting, %d", size, s.share))
 	}
-	var all, owners, own, things int64
-	if err := tx.QueryRowContext(ctx, `SELECT coalesce(sum(size), 0), coalesce(sum(size) FILTER (WHERE party GLOB ?), 0),
-			coalesce(sum(size) FILTER (WHERE party = ?), 0), count(*) FILTER (WHERE party = ?)
-		FROM (SELECT size, party FROM uploads UNION ALL SELECT size, party FROM receiving UNION ALL SELECT length(body), party FROM statements)`,
-		ownerParty+"*", party, party).Scan(&all, &owners, &own, &things); err != nil {
+	parties, things, err := s.waitingBy(ctx, tx, party)
+	if err != nil {
 		return err
 	}
+	own := parties[party]
 	if own+size > s.share || things >= maxWaiting {
 		return refuse(http.StatusTooManyRequests, fault.New(fault.IndexFetch, "%d bytes in %d pieces of %s wait for their releases, of at most %d and %d",
 			own, things, party, s.share, maxWaiting).WithHint("publish what waits, or try again when it has expired"))
 	}
-	if all+size > s.limit || strings.HasPrefix(party, ownerParty) && owners+size > s.limit/2 {
-		return refuse(http.StatusServiceUnavailable, fault.New(fault.IndexFetch, "%d bytes wait for their releases, of at most %d", all, s.limit).
-			WithHint("try again later"))
+	var all, owners int64
+	for name, waits := range parties {
+		all += waits
+		if strings.HasPrefix(name, ownerParty) {
+			owners += waits
+		}
+	}
+	if strings.HasPrefix(party, ownerParty) && owners+size > s.limit/2 {
+		return full("%d bytes of owners wait for their releases, of at most %d", owners, s.limit/2)
+	}
+	if kept := s.kept(parties, party); all+size+kept > s.limit {
+		return full("%d bytes wait for their releases, and %d are kept for other operators and signers, of %d", all, kept, s.limit)
 	}
 	return nil
+}
+
+func full(format string, args ...any) error {
+	return refuse(http.StatusServiceUnavailable, fault.New(fault.IndexFetch, format, args...).WithHint("try again later"))
+}
+
+// waitingBy returns how many bytes of each party wait, and how many things of one.
+func (s *staging) waitingBy(ctx context.Context, tx *sql.Tx, party string) (bytes map[string]int64, things int64, err error) {
+	rows, err := tx.QueryContext(ctx, `SELECT party, sum(size), count(*)
+		FROM (SELECT size, party FROM uploads UNION ALL SELECT size, party FROM receiving UNION ALL SELECT length(body), party FROM statements) GROUP BY party`)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer rows.Close()
+	bytes = map[string]int64{}
+	for rows.Next() {
+		var name string
+		var size, n int64
+		if err := rows.Scan(&name, &size, &n); err != nil {
+			return nil, 0, err
+		}
+		if bytes[name] = size; name == party {
+			things = n
+		}
+	}
+	return bytes, things, rows.Err()
+}
+
+// part is what is kept for each party that the policy names.
+func (s *staging) part() int64 { return min(s.share, s.limit/2/int64(max(1, len(s.named)))) }
+
+// kept is what of their parts all parties but one have not taken.
+func (s *staging) kept(waits map[string]int64, party string) int64 {
+	kept := int64(0)
+	for _, name := range s.named {
+		if name != party {
+			kept += max(0, s.part()-waits[name])
+		}
+	}
+	return kept
 }
 
 func (s *staging) take(ctx context.Context, id int64, party string, d store.Digest, size int64, body io.Reader) (duplicate bool, err error) {

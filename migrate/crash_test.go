@@ -1,85 +1,16 @@
 package migrate
 
 import (
-	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
 	"rebuild/internal/document"
 	"rebuild/internal/durable"
+	"rebuild/internal/durable/durabletest"
 	"rebuild/internal/fault"
 )
-
-// faultyDisk fails the n-th call, before or after it took effect, and every
-// later one, as after a crash.
-type faultyDisk struct {
-	durable.OS
-	mu    sync.Mutex
-	left  int
-	after bool
-}
-
-var errDisk = errors.New("the disk is gone")
-
-func (d *faultyDisk) do(op func() error) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.left--
-	if d.left > 0 {
-		return op()
-	}
-	if d.left == 0 && d.after {
-		if err := op(); err != nil {
-			return err
-		}
-	}
-	return errDisk
-}
-
-func (d *faultyDisk) CreateTemp(dir, prefix string, perm fs.FileMode) (durable.File, error) {
-	var f durable.File
-	if err := d.do(func() (err error) { f, err = d.OS.CreateTemp(dir, prefix, perm); return err }); err != nil {
-		return nil, err
-	}
-	return &faultyFile{f, d}, nil
-}
-
-func (d *faultyDisk) Rename(from, to string) error {
-	return d.do(func() error { return d.OS.Rename(from, to) })
-}
-
-func (d *faultyDisk) SyncDir(dir string) error {
-	return d.do(func() error { return d.OS.SyncDir(dir) })
-}
-
-// Remove does nothing once the disk is gone: a killed process cleans nothing up.
-func (d *faultyDisk) Remove(path string) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.left <= 0 {
-		return errDisk
-	}
-	return d.OS.Remove(path)
-}
-
-type faultyFile struct {
-	durable.File
-	disk *faultyDisk
-}
-
-func (f *faultyFile) Write(p []byte) (n int, err error) {
-	if err := f.disk.do(func() (err error) { n, err = f.File.Write(p[:len(p)/2]); return err }); err != nil {
-		return n, err
-	}
-	m, err := f.File.Write(p[n:])
-	return n + m, err
-}
-
-func (f *faultyFile) Sync() error { return f.disk.do(f.File.Sync) }
 
 // A crash at any call leaves each document whole, the old one or the new, and
 // the old bytes somewhere; doing it again ends in the same bytes as if nothing
@@ -94,7 +25,7 @@ func TestCrashWhileMigrating(t *testing.T) {
 	for _, after := range []bool{false, true} {
 		for n := 1; ; n++ {
 			dir := world(t)
-			err := find(t, dir, Options{}).Write(&faultyDisk{left: n, after: after})
+			err := find(t, dir, Options{}).Write(&durabletest.Disk{Left: n, After: after})
 			if err != nil && fault.CodeOf(err) != fault.MigrationFailed {
 				t.Fatalf("call %d: %v", n, err)
 			}

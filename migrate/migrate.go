@@ -229,7 +229,8 @@ func (f *finder) file(path string, named bool) error {
 	f.seen[real] = true
 	found, ours, err := f.look(path, real)
 	if ours && err == nil && !named && !f.inPlace(path, real) {
-		why := fault.New(fault.MigrationFailed, "the link leads to %s, and no link is followed out of a folder", real).At(path, 0)
+		why := fault.New(fault.MigrationFailed, "the link leads to %s, and no link is followed out of a folder", real).At(path, 0).
+			WithHint("name the file that the link leads to")
 		found = refused(why, found.kind, found.Found)
 		found.Path = path
 	}

@@ -26,7 +26,7 @@ type Reach struct {
 func (r Reach) Client() *http.Client {
 	var permit func(netip.Addr) bool
 	if !r.Private {
-		permit = public
+		permit = Public
 	}
 	return r.client(permit)
 }
@@ -59,7 +59,7 @@ func fetchTransport(permit func(netip.Addr) bool) *http.Transport {
 				return err
 			}
 			if !permit(at.Addr()) {
-				return errors.New("it is not a public address")
+				return ErrNotPublic
 			}
 			return nil
 		}
@@ -94,8 +94,11 @@ func prefixes(texts ...string) []netip.Prefix {
 	return out
 }
 
-// public says whether an address is one that everybody reaches.
-func public(a netip.Addr) bool {
+// ErrNotPublic is for an address that only some reach.
+var ErrNotPublic = errors.New("it is not a public address")
+
+// Public says whether an address is one that everybody reaches.
+func Public(a netip.Addr) bool {
 	a = a.Unmap()
 	if a.Zone() != "" || a.Is6() && !global6.Contains(a) {
 		return false

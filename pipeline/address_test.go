@@ -23,11 +23,11 @@ func TestPublicAddresses(t *testing.T) {
 		"2a00::1%eth0": false, "fc00::1": false, "fd00:ec2::254": false, "fec0::1": false, "ff02::1": false, "64:ff9b::7f00:1": false,
 		"2002:7f00:1::": false, "2001::1": false, "2001:db8::1": false,
 	} {
-		if got := public(netip.MustParseAddr(text)); got != want {
+		if got := Public(netip.MustParseAddr(text)); got != want {
 			t.Errorf("%s: %t", text, got)
 		}
 	}
-	if public(netip.Addr{}) {
+	if Public(netip.Addr{}) {
 		t.Error("no address is public")
 	}
 }

@@ -202,7 +202,7 @@ func (r *runner) record(s *step, key store.Digest, out Output) (*stageRecord, er
 	if old.Policy != rec.Policy {
 		return rec, rec.write(r.State, key)
 	}
-	rec.Runs, rec.Varied = old.Runs+1, union(old.Varied, rec.Varied)
+	rec.Runs, rec.Varied, rec.Binfmt = old.Runs+1, union(old.Varied, rec.Varied), union(old.Binfmt, rec.Binfmt)
 	if old.Differed == nil && old.Tree == rec.Tree && old.Manifest == rec.Manifest {
 		return rec, rec.write(r.State, key)
 	}
@@ -219,7 +219,7 @@ func (r *runner) newRecord(s *step, out Output) (*stageRecord, error) {
 		Stage: string(s.stage.Name), Tree: out.Tree, Manifest: out.Manifest, LayerSize: out.LayerSize,
 		ExporterManifest: out.ExporterManifest, Exporter: s.stage.Exporter,
 		Policy: r.env.Policy, Strict: r.Plan.Pipeline.Strict, Environment: r.environment(),
-		Runs: 1, Varied: union(r.env.Varied, nil), BuiltAt: at,
+		Binfmt: union(r.env.Binfmt, nil), Runs: 1, Varied: union(r.env.Varied, nil), BuiltAt: at,
 	}, nil
 }
 

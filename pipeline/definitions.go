@@ -157,19 +157,24 @@ func (d *definer) image(name string, manifest store.Digest) error {
 	return d.put(manifest, raw)
 }
 
-// Hints returns where the sources of the plan were said to be, by digest: http
-// and https alone, for a path is one of this machine. They are no part of the
+// Hints returns where the sources of the plan were said to be, by digest: http,
+// https and archives with mirrors alone, for a path is one of this machine. They are no part of the
 // plan and nothing is believed of them.
 func (plan *Plan) Hints() map[store.Digest][]string {
 	hints := map[store.Digest][]string{}
 	for _, s := range plan.sources {
 		for _, text := range s.decl.URLs {
-			if isWeb(text) && !slices.Contains(hints[s.doc.Digest], text) {
+			if isHint(text) && !slices.Contains(hints[s.doc.Digest], text) {
 				hints[s.doc.Digest] = append(hints[s.doc.Digest], text)
 			}
 		}
 	}
 	return hints
+}
+
+func isHint(text string) bool {
+	_, _, mirrored := stages.Mirrored(text)
+	return mirrored || isWeb(text)
 }
 
 func isWeb(text string) bool {

@@ -56,7 +56,7 @@ func (f *fetcher) download(ctx context.Context, use *sourceUse) (err error) {
 		}
 	}
 	var reasons []string
-	for _, m := range use.mirrors {
+	for _, m := range f.places(ctx, use) {
 		err := d.fetch(ctx, m)
 		if err == nil {
 			return d.store()
@@ -139,6 +139,9 @@ func (d *download) Write(p []byte) (int, error) {
 // fetch gets the rest of the source from one URL. Afterwards the partial file
 // is whole and right, or holds a beginning that may be.
 func (d *download) fetch(ctx context.Context, m mirror) error {
+	if m.unknown != nil {
+		return m.unknown
+	}
 	rate := time.Duration(float64(d.use.decl.Size) / float64(d.f.Rate) * float64(time.Second))
 	ctx, cancel := context.WithTimeoutCause(ctx, 2*d.f.Stall+rate, errors.New("too slow"))
 	defer cancel()
@@ -214,7 +217,7 @@ func (d *download) attempt(ctx context.Context, m mirror) error {
 	// byte that arrives.
 	stall := time.AfterFunc(d.f.Stall, func() { cancel(fmt.Errorf("nothing received for %s", d.f.Stall)) })
 	defer stall.Stop()
-	resp, err := d.request(ctx, m.url)
+	resp, err := d.request(ctx, m)
 	if err != nil {
 		return causeOf(ctx, err)
 	}
@@ -250,8 +253,8 @@ func causeOf(ctx context.Context, err error) error {
 	return err
 }
 
-func (d *download) request(ctx context.Context, text string) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, text, nil)
+func (d *download) request(ctx context.Context, m mirror) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, m.url, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -259,6 +262,9 @@ func (d *download) request(ctx context.Context, text string) (*http.Response, er
 	req.Header.Set("User-Agent", "rebuild")
 	if d.have > 0 {
 		req.Header.Set("Range", "bytes="+strconv.FormatInt(d.have, 10)+"-")
+	}
+	if m.ours {
+		return d.f.ours.Do(req)
 	}
 	return d.f.client.Do(req)
 }

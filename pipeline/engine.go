@@ -90,6 +90,7 @@ type Environment struct {
 	Kernel        string       // "6.18"
 	CPUVendor     string       // "AuthenticAMD"
 	Filesystem    string       // of the state root: "ext4", "tmpfs"
+	Binfmt        []string     // interpreters that the kernel would run for a foreign program, sorted
 	Varied        []string     // what the runtime shim varied, sorted: "aslr", "cpus", ...
 }
 

@@ -27,8 +27,9 @@ type FetchOptions struct {
 	Jobs   int // downloads at one time; less than 1 is 1
 	// Stall is how long a server may send nothing, and Rate the bytes a second
 	// that it must send on average. Zero: 30 s and 4096.
-	Stall time.Duration
-	Rate  int64
+	Stall   time.Duration
+	Rate    int64
+	Mirrors Mirrors // beside the URLs of the sources
 	// Events, if not nil, is told of progress, by one goroutine at a time.
 	Events func(FetchEvent)
 }
@@ -66,7 +67,7 @@ func FetchClient() *http.Client {
 // is named by the digest that was declared before: bytes with another digest
 // are never visible under any name.
 //
-// A source's URLs are tried in order until one gives its bytes. One that gives
+// A source's URLs are tried in order, behind the [Mirrors], until one gives its bytes. One that gives
 // others is passed over; if all fail the error is SOURCE_MISMATCH (12) if a
 // server answered with wrong bytes, else INDEX_FETCH (4). A download that is
 // cut goes on where it stopped, also in a later call. A source that fails does
@@ -77,6 +78,7 @@ func Fetch(ctx context.Context, o FetchOptions) (*Fetched, error) {
 		return nil, err
 	}
 	defer f.client.CloseIdleConnections()
+	defer f.ours.CloseIdleConnections()
 	sources := f.sources()
 	errs := make([]error, len(sources))
 	slots := make(chan struct{}, max(o.Jobs, 1))
@@ -109,11 +111,15 @@ func Fetch(ctx context.Context, o FetchOptions) (*Fetched, error) {
 type fetcher struct {
 	FetchOptions
 	client *http.Client
+	ours   *http.Client // for the places of Mirrors
 	blobs  *store.Store
 
 	mu    sync.Mutex // guards what follows, and the calls of Events
 	done  Fetched
 	turns map[store.Digest]*sync.Mutex // two sources may be one file
+
+	asking sync.Mutex             // guards bases
+	bases  map[string]mirrorBases // by scheme
 }
 
 func newFetcher(o FetchOptions) (*fetcher, error) {
@@ -123,14 +129,14 @@ func newFetcher(o FetchOptions) (*fetcher, error) {
 	if o.Rate <= 0 {
 		o.Rate = defaultRate
 	}
-	client := *o.Client
+	client, ours := *o.Client, FetchClient()
 	client.Jar = nil
-	client.CheckRedirect = checkRedirect
+	client.CheckRedirect, ours.CheckRedirect = checkRedirect, checkRedirect
 	if err := durable.MkdirAll(durable.OS{}, o.State); err != nil {
 		return nil, err
 	}
 	blobs, err := store.Open(StoreDir(o.State))
-	return &fetcher{FetchOptions: o, client: &client, blobs: blobs, turns: map[store.Digest]*sync.Mutex{}}, err
+	return &fetcher{FetchOptions: o, client: &client, ours: ours, blobs: blobs, turns: map[store.Digest]*sync.Mutex{}}, err
 }
 
 // maxRedirects is how often a server may send us elsewhere.
@@ -178,12 +184,15 @@ type mirror struct {
 	url   string
 	stage *stages.Stage // whose folder a relative path starts from
 	dir   string        // where that folder is on disk; "" for an embedded one
+
+	ours    bool  // this machine names it, and is asked as [FetchClient] does
+	unknown error // why there is no such place; nil if there is
 }
 
 func (p *Pipeline) mirrors(s *stages.Stage, o *stages.Source) []mirror {
 	out := make([]mirror, len(o.URLs))
 	for i, u := range o.URLs {
-		out[i] = mirror{u, s, p.dirs[s.Name]}
+		out[i] = mirror{url: u, stage: s, dir: p.dirs[s.Name]}
 	}
 	return out
 }

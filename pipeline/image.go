@@ -139,7 +139,8 @@ func (l layout) checkPlatform(f *foreign, platform string) error {
 		return fault.New(fault.Parse, "layout %s: config %s: %w", l.display, f.Config.Digest, err)
 	}
 	if got := config.OS + "/" + config.Architecture; got != platform {
-		return fault.New(fault.Semantic, "layout %s: the image is for %s, not %s", l.display, got, platform)
+		return fault.New(fault.Semantic, "layout %s: the image is for %s, not %s", l.display, got, platform).
+			WithHint("name an image for the platform of the pipeline")
 	}
 	return nil
 }

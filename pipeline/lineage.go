@@ -86,7 +86,7 @@ func (plan *Plan) graph(r *Report, st *store.Store) (*bootstrap.Graph, error) {
 			Rebuild: r.Environment.Rebuild, RebuildDigest: r.Environment.RebuildDigest,
 			Engine: r.Environment.Engine, EngineVersion: r.Environment.EngineVersion,
 			Runtime: r.Environment.Runtime, RuntimeDigest: r.Environment.RuntimeDigest,
-			Kernel: r.Environment.Kernel, CPUVendor: r.Environment.CPUVendor,
+			Kernel: r.Environment.Kernel, CPUVendor: r.Environment.CPUVendor, Binfmt: r.Binfmt,
 		},
 	}
 	manifests := map[string]store.Digest{}

@@ -95,7 +95,8 @@ func (p *Pipeline) readLock() (*Lock, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fault.New(fault.LockMissing, "%w", bare(err)).At(file, 0)
+		return nil, fault.New(fault.LockMissing, "%w", bare(err)).At(file, 0).
+			WithHint("make it readable, or run rebuild lock again")
 	}
 	return decodeLock(file, data)
 }
@@ -170,11 +171,15 @@ func (p *Pipeline) WriteLock(l *Lock) ([]byte, error) {
 // has no room for, and writes nothing then.
 func (p *Pipeline) WriteLockAs(l *Lock, version string) ([]byte, error) {
 	if p.Dir == "" {
-		return nil, fault.New(fault.Usage, "%s is part of the program and can't be locked", p.File)
+		return nil, fault.New(fault.Usage, "%s is part of the program and can't be locked", p.File).
+			WithHint("name a pipeline of yours with --pipeline DIR")
 	}
 	data, err := document.Encode(l)
 	if err == nil && version != document.Lock.Current {
-		data, err = document.Downgrade(p.lockDisplay(), data, document.Lock, version)
+		if data, err = document.Downgrade(p.lockDisplay(), data, document.Lock, version); err != nil && len(l.Packages) > 0 {
+			err = fault.New(fault.CodeOf(err), "version %s of %s has no room for packages: %w", version, LockFile, err).
+				WithHint("leave --lock-version out, or the packages")
+		}
 	}
 	if err != nil {
 		return nil, err

@@ -85,7 +85,7 @@ func (r *runner) report(cause error) (*Report, error) {
 	rep := &Report{
 		SchemaVersion: document.Run.ID(), Plan: r.Plan.Digest, Pipeline: r.Plan.Doc.Pipeline, Platform: r.Plan.Doc.Platform,
 		Outcome: attest.OutcomeBuilt, Partial: slices.Contains(r.wanted, false), Stages: []ReportStage{},
-		Environment: r.claimed(cause),
+		Environment: r.claimed(cause), Binfmt: r.interpreters(),
 	}
 	var err error
 	if rep.StartedAt, err = attest.FormatTime(r.started); err != nil {
@@ -145,6 +145,17 @@ func (o *stageOutput) report(s *step) ReportStage {
 		out.Origin, out.From = attest.OriginReused, o.record.Result
 	}
 	return out
+}
+
+// interpreters are those that the kernel would have run when a stage was built.
+func (r *runner) interpreters() []string {
+	var all []string
+	for _, out := range r.outputs {
+		if out != nil && !out.record.substituted {
+			all = union(all, out.record.Binfmt)
+		}
+	}
+	return all
 }
 
 // claimed is the environment that a result may claim: where the outputs were

@@ -37,9 +37,11 @@ type stageRecord struct {
 	Differed         *otherOutput      `json:"differed,omitempty"`
 	// Environment is that of the newest build.
 	Environment attest.Environment `json:"environment,omitzero"`
-	Result      store.Digest       `json:"result,omitempty"`   // payload of the result that covered it
-	Operator    string             `json:"operator,omitempty"` // who signed Result, or an earlier one for this key
-	BuiltAt     string             `json:"built_at"`           // a claim, for people
+	// Binfmt are the interpreters that the kernel had registered in any build.
+	Binfmt   []string     `json:"binfmt,omitempty"`
+	Result   store.Digest `json:"result,omitempty"`   // payload of the result that covered it
+	Operator string       `json:"operator,omitempty"` // who signed Result, or an earlier one for this key
+	BuiltAt  string       `json:"built_at"`           // a claim, for people
 
 	substituted bool // others built it; never on disk
 }
@@ -85,7 +87,7 @@ func (r *stageRecord) write(state string, key store.Digest) error {
 
 // disagree notes a later build with another output, that of now.
 func (r *stageRecord) disagree(now *stageRecord) {
-	r.Runs, r.Varied, r.Environment = now.Runs, now.Varied, now.Environment
+	r.Runs, r.Varied, r.Environment, r.Binfmt = now.Runs, now.Varied, now.Environment, now.Binfmt
 	if r.Differed == nil {
 		r.Differed = &otherOutput{now.Tree, now.Manifest}
 	}

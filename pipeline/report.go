@@ -33,6 +33,7 @@ type Report struct {
 	Repeat        *attest.Repeat     `json:"repeat,omitempty"`  // nil if nothing was built afresh as a whole
 	Failure       *attest.Failure    `json:"failure,omitempty"` // unless the outcome is built
 	Environment   attest.Environment `json:"environment"`       // in which all stages were built; a field in which they differ is absent
+	Binfmt        []string           `json:"binfmt,omitempty"`  // interpreters that the kernel had registered when a stage was built
 	StartedAt     string             `json:"started_at"`
 	FinishedAt    string             `json:"finished_at"`
 }

@@ -299,7 +299,7 @@ func (r *restorer) settings(s *attest.PlanStage) map[string]any {
 const maxHints = 16
 
 func (r *restorer) urls(d store.Digest) []any {
-	web := slices.DeleteFunc(slices.Clone(r.hints[d]), func(u string) bool { return !isWeb(u) })
+	web := slices.DeleteFunc(slices.Clone(r.hints[d]), func(u string) bool { return !isHint(u) })
 	return anys(web[:min(len(web), maxHints)])
 }
 

@@ -1008,3 +1008,26 @@ func TestRunSeedsAreMadeAgain(t *testing.T) {
 		t.Errorf("solved %s", r.solved())
 	}
 }
+
+// An interpreter that the kernel would have run for a foreign program is told of,
+// also once it is gone: it was there when the stage was built.
+func TestRunTellsOfInterpreters(t *testing.T) {
+	r := newRoom(t, diamondStages())
+	if rep := r.mustRun(); rep.Binfmt != nil {
+		t.Errorf("%v", rep.Binfmt)
+	}
+	r.engine.Env.Binfmt = []string{"qemu-arm"}
+	if rep := r.mustRun(); rep.Binfmt != nil {
+		t.Errorf("nothing was built under %v", rep.Binfmt)
+	}
+	put(t, r.dir, "-- d/Containerfile --\nFROM stage/b\n")
+	r.mustRun()
+	r.engine.Env.Binfmt = []string{"wine"}
+	if rep := r.mustRun(); !slices.Equal(rep.Binfmt, []string{"qemu-arm"}) {
+		t.Errorf("%v", rep.Binfmt)
+	}
+	rep := r.mustRun(fresh)
+	if !slices.Equal(rep.Binfmt, []string{"qemu-arm", "wine"}) {
+		t.Errorf("one build of d had another: %v", rep.Binfmt)
+	}
+}

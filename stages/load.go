@@ -401,11 +401,34 @@ func (s *Stage) fillCode(o *Source, in []codeSettings) error {
 	return nil
 }
 
-// checkURL judges a place to fetch from: http, https, file, or a path relative
+// Mirrored takes a place apart that names an archive with many mirrors and a path
+// in it: debian:pool/... and goproxy:MODULE/@v/VERSION.zip. Which mirror is
+// asked, the machine that fetches knows.
+func Mirrored(url string) (scheme, file string, ok bool) {
+	scheme, file, _ = strings.Cut(url, ":")
+	known := scheme == MirrorDebian || scheme == MirrorGo
+	clean := file != "" && cleanAbsolute("/"+file) && !strings.ContainsAny(file, `?#%\`) && !strings.ContainsFunc(file, unicode.IsControl)
+	return scheme, file, known && clean
+}
+
+// The archives with many mirrors: source packages of Debian, and modules of Go in
+// the layout of the GOPROXY protocol.
+const (
+	MirrorDebian = "debian"
+	MirrorGo     = "goproxy"
+)
+
+// checkURL judges a place to fetch from: http, https, file, [Mirrored], or a path relative
 // to the stage folder. URLs are hints, but one with a password in it would
 // travel to everyone who reads the recipe.
 func (s *Stage) checkURL(text string, at []any) error {
-	hint := "write https://..., file:///... or a path relative to the stage folder"
+	hint := "write https://..., debian:pool/..., goproxy:MODULE/@v/VERSION.zip, file:///... or a path relative to the stage folder"
+	if scheme, _, _ := strings.Cut(text, ":"); scheme == MirrorDebian || scheme == MirrorGo {
+		if _, _, ok := Mirrored(text); !ok {
+			return s.semantic(at, "%q is not a path in an archive", text).WithHint("%s", hint)
+		}
+		return nil
+	}
 	if !strings.Contains(text, "://") {
 		if text == "" || path.IsAbs(text) || path.Clean(text) != text || strings.Contains(text, "\\") || strings.ContainsFunc(text, unicode.IsControl) {
 			return s.semantic(at, "%q is not a URL", text).WithHint("%s", hint)

@@ -125,6 +125,9 @@ func TestLoadRefuses(t *testing.T) {
 		"URL with password":      {source(name, digest, size, "urls = [", "\"https://a/\",", "\"https://u:secret@a/b\",", "]"), fault.PolicyDenied, 10, "credentials"},
 		"URL without host":       {source(name, digest, size, "urls = [\"https:///b\"]"), fault.Semantic, 8, "no host"},
 		"URL absolute path":      {source(name, digest, size, "urls = [\"/etc/passwd\"]"), fault.Semantic, 8, "not a URL"},
+		"URL out of an archive":  {source(name, digest, size, "urls = [\"debian:pool/../../x\"]"), fault.Semantic, 8, "not a path in an archive"},
+		"URL of an archive":      {source(name, digest, size, "urls = [\"goproxy:\"]"), fault.Semantic, 8, "not a path in an archive"},
+		"URL with a query":       {source(name, digest, size, "urls = [\"debian:pool/x?y\"]"), fault.Semantic, 8, "not a path in an archive"},
 		"URL escape code":        {source(name, digest, size, "urls = [\"a\\u001b[2J\"]"), fault.Semantic, 8, "not a URL"},
 		"source twice":           {source(name, digest, size, "[[source]]", name, digest, size), fault.Semantic, 9, "declared twice"},
 		"source not used":        {head + "[[source]]\n" + name + "\n" + digest + "\n" + size + "\n", fault.Semantic, 3, "not used"},
@@ -198,7 +201,7 @@ name = "big"
 digest = "` + digestA + `"
 size = 725946
 unpack = "tar"
-urls = ["https://example.org/big.tar.gz", "file:///srv/big.tar.gz", "../dist/big.tar.gz"]
+urls = ["https://example.org/big.tar.gz", "file:///srv/big.tar.gz", "../dist/big.tar.gz", "debian:pool/main/b/big.tar.gz", "goproxy:example.org/!big/@v/v1.0.0.zip"]
 code = [{ path = "t/b.a", digest = "` + digestA + `", reason = "test" }, { path = "t/a.a", digest = "` + digestA + `", reason = "test" }]
 [[source]]
 name = "small"

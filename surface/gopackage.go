@@ -83,7 +83,8 @@ func (l *goLoader) loadGo(dir, importPath string) (p *goPackage, err error) {
 	}
 	sources := goFiles(l.tree, dir)
 	if len(sources) == 0 || len(sources) > maxSources || len(l.loaded) > maxPackages {
-		return nil, fault.New(fault.Parse, "no Go sources, or too many")
+		return nil, fault.New(fault.Parse, "no Go sources, or too many").
+			WithHint("name a folder with the sources of one package")
 	}
 	l.loaded[dir] = nil
 	defer func() {

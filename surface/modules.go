@@ -18,7 +18,8 @@ func (x *extraction) findModules() error {
 			return err
 		}
 		if _, twice := x.modules[id]; twice || id == TypesModule {
-			return fault.New(fault.Semantic, "module %q is declared twice, or under a name that is taken", id)
+			return fault.New(fault.Semantic, "module %q is declared twice, or under a name that is taken", id).
+				WithHint("declare each module once in package.toml")
 		}
 		x.modules[id] = at
 	}
