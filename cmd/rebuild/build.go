@@ -158,8 +158,14 @@ func (r planResult) Print(out io.Writer) {
 
 func (a *app) fetchCommand() *cobra.Command {
 	var jobs int
+	var places []string
 	c := a.verb("fetch", "Download the declared sources; the only one of a build that uses a network", `  rebuild fetch
-  rebuild fetch --jobs 8`, cobra.NoArgs, func(ctx context.Context, _ []string) (result, error) {
+  rebuild fetch --jobs 8
+  rebuild fetch --mirror /media/sources --mirror debian=https://mirror.example/debian`, cobra.NoArgs, func(ctx context.Context, _ []string) (result, error) {
+		known, err := mirrors(places)
+		if err != nil {
+			return nil, err
+		}
 		p, err := a.load()
 		if err != nil {
 			return nil, err
@@ -173,7 +179,7 @@ func (a *app) fetchCommand() *cobra.Command {
 			return nil, err
 		}
 		got, err := pipeline.Fetch(ctx, pipeline.FetchOptions{
-			Pipeline: p, Lock: lock, State: at.state, Client: pipeline.FetchClient(), Jobs: jobs, Events: a.fetchEvent,
+			Pipeline: p, Lock: lock, State: at.state, Client: pipeline.FetchClient(), Jobs: jobs, Mirrors: known, Events: a.fetchEvent,
 		})
 		if got == nil {
 			return nil, err
@@ -181,6 +187,7 @@ func (a *app) fetchCommand() *cobra.Command {
 		return fetchResult{got.Fetched, got.Present, got.Bytes}, err
 	})
 	c.Flags().IntVarP(&jobs, "jobs", "j", 4, "downloads at one time")
+	c.Flags().StringArrayVar(&places, "mirror", nil, "`PLACE` to ask first: a folder or URL with files by sha256 or name, or debian=URL, goproxy=URL")
 	return c
 }
 

@@ -54,7 +54,8 @@ func (a *app) planOf(doc *attest.Plan) (*pipeline.Plan, error) {
 		return nil, err
 	}
 	if want := doc.Digest(); plan.Digest != want {
-		return nil, fault.New(fault.EvidenceMismatch, "%s gives plan %s, released is %s", a.dir, plan.Digest, want)
+		return nil, fault.New(fault.EvidenceMismatch, "%s gives plan %s, released is %s", a.dir, plan.Digest, want).
+			WithHint("name the folder of the pipeline as it was when it was released")
 	}
 	return plan, nil
 }

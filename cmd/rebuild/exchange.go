@@ -211,7 +211,8 @@ func checkTotal(root *os.Root, files []string, folder string) error {
 		}
 	}
 	if total > maxStatementBytes {
-		return fault.New(fault.Structure, "%d statements with %d bytes, no more than %d bytes are read", len(files), total, int64(maxStatementBytes)).At(folder, 0)
+		return fault.New(fault.Structure, "%d statements with %d bytes, no more than %d bytes are read", len(files), total, int64(maxStatementBytes)).At(folder, 0).
+			WithHint("name the folder of one plan")
 	}
 	return nil
 }
@@ -254,7 +255,8 @@ func envelopeFiles(root *os.Root, operator, folder string) ([]string, error) {
 }
 
 func tooManyStatements(folder string) error {
-	return fault.New(fault.Structure, "more than %d statements, no more are read", maxStatements).At(folder, 0)
+	return fault.New(fault.Structure, "more than %d statements, no more are read", maxStatements).At(folder, 0).
+		WithHint("name the folder of one plan")
 }
 
 // listFolders returns the folders in dir, a path below root, sorted. Hidden
@@ -273,7 +275,8 @@ func listFolders(root *os.Root, dir, shown string) ([]string, error) {
 			folders = append(folders, path.Join(dir, e.Name()))
 		}
 		if len(folders) > maxFolders {
-			return fault.New(fault.Structure, "more than %d folders, no more are read", maxFolders).At(filepath.Join(shown, dir), 0)
+			return fault.New(fault.Structure, "more than %d folders, no more are read", maxFolders).At(filepath.Join(shown, dir), 0).
+				WithHint("name the folder of one plan")
 		}
 		return nil
 	})
@@ -356,7 +359,8 @@ func plansAt(root *os.Root, dir string, folders []string) (found, below []string
 			return nil, nil, err
 		}
 		if below = append(below, list...); len(below) > maxFolders {
-			return nil, nil, fault.New(fault.Structure, "more than %d folders, no more are read", maxFolders).At(dir, 0)
+			return nil, nil, fault.New(fault.Structure, "more than %d folders, no more are read", maxFolders).At(dir, 0).
+				WithHint("name the folder of one plan")
 		}
 	}
 	return nil, below, nil

@@ -2,12 +2,14 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"rebuild/internal/durable"
@@ -55,7 +57,8 @@ func notRegular(shown string) error {
 }
 
 func tooLarge(shown string, limit int64) error {
-	return fault.New(fault.Parse, "more than %d bytes", limit).At(shown, 0)
+	return fault.New(fault.Parse, "more than %d bytes", limit).At(shown, 0).
+		WithHint("name another file: what is wanted is never so large")
 }
 
 // readAll reads at most limit bytes, into a buffer that size of them fit into
@@ -63,7 +66,7 @@ func tooLarge(shown string, limit int64) error {
 func readAll(r io.Reader, shown string, limit, size int64) ([]byte, error) {
 	data := bytes.NewBuffer(make([]byte, 0, size+bytes.MinRead))
 	if _, err := data.ReadFrom(io.LimitReader(r, limit+1)); err != nil {
-		return nil, fault.New(fault.Usage, "%s: %w", shown, cause(err))
+		return nil, unread(shown, err)
 	}
 	if int64(data.Len()) > limit {
 		return nil, tooLarge(shown, limit)
@@ -92,12 +95,12 @@ func (a *app) openLarge(path string, limit int64) (*largeInput, error) {
 // closed unless it is returned.
 func largeRegular(f *os.File, err error, shown string, limit int64) (*largeInput, error) {
 	if err != nil {
-		return nil, fault.New(fault.Usage, "%s: %w", shown, cause(err))
+		return nil, unread(shown, err)
 	}
 	info, err := f.Stat()
 	switch {
 	case err != nil:
-		err = fault.New(fault.Usage, "%s: %w", shown, cause(err))
+		err = unread(shown, err)
 	case !info.Mode().IsRegular():
 		err = notRegular(shown)
 	case info.Size() > limit:
@@ -107,6 +110,18 @@ func largeRegular(f *os.File, err error, shown string, limit int64) (*largeInput
 	}
 	f.Close()
 	return nil, err
+}
+
+// unread says why a file that was named can not be read, and what to do.
+func unread(shown string, err error) error {
+	e := fault.New(fault.Usage, "%s: %w", shown, cause(err))
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
+		return e.WithHint("check the path, and the folder that the command runs in")
+	case errors.Is(err, fs.ErrPermission):
+		return e.WithHint("run the command as a user who may read it")
+	}
+	return e.WithHint("name a file that can be read")
 }
 
 func spool(from io.Reader, limit int64) (*largeInput, error) {
@@ -147,16 +162,20 @@ func generously() (end func()) {
 func openFolder(dir string, code fault.Code) (*os.Root, error) {
 	info, err := os.Stat(dir)
 	if err != nil {
-		return nil, fault.New(code, "%w", err)
+		return nil, unopened(dir, code, err)
 	}
 	if !info.IsDir() {
-		return nil, fault.New(code, "%s is not a folder", dir)
+		return nil, unopened(dir, code, syscall.ENOTDIR)
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return nil, fault.New(code, "%w", err)
+		return nil, unopened(dir, code, err)
 	}
 	return root, nil
+}
+
+func unopened(dir string, code fault.Code, err error) error {
+	return fault.New(code, "%s: %w", dir, cause(err)).WithHint("name a folder that can be read")
 }
 
 // cause is an error of the file system without the path that it names itself.
@@ -173,12 +192,31 @@ func cause(err error) error {
 func unwritable(flag string, err error) error {
 	var coded *fault.Error
 	switch {
-	case err == nil || errors.As(err, &coded):
+	case err == nil || errors.Is(err, context.Canceled) || errors.As(err, &coded) && (coded.Code != fault.Internal || !denied(err)):
 		return err
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EIO):
 		return fault.New(fault.Internal, "%s: %w", flag, err)
 	}
-	return fault.New(fault.Usage, "%s: %w", flag, err).WithHint("name a place that can be written to")
+	return fault.New(fault.Usage, "%s: %w", flag, settled(err)).WithHint("name a place that can be written to")
+}
+
+// denied says that who runs the command may not write there, or could not as
+// what is there is no folder. Nothing is broken then.
+func denied(err error) bool {
+	return errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.ENOTDIR)
+}
+
+// settled names what was to be written instead of the file that becomes it.
+func settled(err error) error {
+	var link *os.LinkError
+	if errors.As(err, &link) {
+		return &fs.PathError{Op: "write", Path: link.New, Err: link.Err}
+	}
+	var p *fs.PathError
+	if errors.As(err, &p) && strings.HasPrefix(filepath.Base(p.Path), durable.TempPrefix) {
+		return &fs.PathError{Op: p.Op, Path: filepath.Dir(p.Path), Err: p.Err}
+	}
+	return err
 }
 
 // writeOutput writes a result file that must not be there yet, or stdout.

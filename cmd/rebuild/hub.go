@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -57,12 +58,21 @@ func (a *app) indexServeCommand() *cobra.Command {
 	return c
 }
 
+// finishPatience is how long is waited for whoever holds the lock of an index,
+// as anybody can who reads it. A writer finishes what it began itself.
+const finishPatience = 5 * time.Second
+
 // finishIndex shows readers what a writer that crashed has logged and not shown.
 // An index that can not be written is served as it is, as everywhere else:
 // readers who miss something say so themselves.
 func (a *app) finishIndex(ctx context.Context, dir string) {
+	ctx, cancel := context.WithTimeout(ctx, finishPatience)
+	defer cancel()
 	finished, err := index.Finish(ctx, dir)
 	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		a.note("a publication is under way here, or was interrupted: another process has kept the lock of the index for %s", finishPatience)
+		a.note("if readers say VIEW_MISMATCH for longer, run rebuild index fsck %s --repair", dir)
 	case err != nil:
 		a.note("a publication was interrupted here and can not be finished: %s", oneLine(err.Error()))
 		a.note("run rebuild index fsck %s --repair; until then readers may say VIEW_MISMATCH", dir)
@@ -110,6 +120,13 @@ func (a *app) hubServe(ctx context.Context, o hubOptions) (result, error) {
 		return nil, fault.New(fault.Usage, "no %s", strings.Join(missing, ", ")).WithHint("see: rebuild hub serve --help")
 	}
 
+	dir, err := localIndex(o.index)
+	if err != nil {
+		return nil, err
+	}
+	if o.index = dir; inside(o.index, o.data) {
+		return nil, fault.New(fault.Usage, "--data %s is in the index, and what is not published yet would be handed out", o.data).WithHint("name another folder with --data DIR")
+	}
 	policy, err := a.readPolicy(o.policy)
 	if err != nil {
 		return nil, err
@@ -132,9 +149,24 @@ func (a *app) hubServe(ctx context.Context, o hubOptions) (result, error) {
 // hubIndex opens the index for writing and finishes what a crash has left
 // undone, so that it is whole before anybody reads it.
 func (a *app) hubIndex(ctx context.Context, o hubOptions, policy *attest.Policy) (*index.Index, string, error) {
-	x, _, config, err := a.openWriter(o.index, policy, o.indexKey, o.logKey)
-	if err != nil || config.Log == nil {
-		return x, "", err
+	x, w, config, err := a.openWriter(o.index, policy, o.indexKey, o.logKey)
+	if err != nil {
+		return nil, "", err
+	}
+	// By another key or log each publication would be refused, by the hub or by
+	// all who read it.
+	if _, err := policy.IndexKey(w.Key.Public().ID(), a.now()); err != nil {
+		return nil, "", err
+	}
+	if want := policy.LogOrigin(); want != "" && (config.Log == nil || config.Log.Origin != want) {
+		return nil, "", fault.New(fault.ViewMismatch, "policy %s names log %s, which is not the log of %s", policy.Name(), want, o.index).
+			WithHint("name the index of that log with --index, or give the policy that goes with this one")
+	}
+	if err := policy.CheckAt(a.now()); err != nil {
+		a.note("warning: %s; no release is taken", oneLine(err.Error()))
+	}
+	if config.Log == nil {
+		return x, "", nil
 	}
 	return x, config.Log.Origin, x.Recover(ctx)
 }
@@ -143,7 +175,7 @@ func (a *app) hubIndex(ctx context.Context, o hubOptions, policy *attest.Policy)
 func (a *app) serve(ctx context.Context, o listenOptions, h http.Handler, path string) (result, error) {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", o.listen)
 	if err != nil {
-		return nil, fault.New(fault.Usage, "--listen: %w", err).WithHint("give --listen HOST:PORT with a port that is free")
+		return nil, fault.New(fault.Usage, "--listen %s: %w", o.listen, plainly(err)).WithHint("give --listen HOST:PORT with a port that is free")
 	}
 	r := &serveResult{URL: "http://" + l.Addr().String() + path}
 	if err := a.announce(r.URL); err != nil {

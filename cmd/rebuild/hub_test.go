@@ -127,6 +127,27 @@ func withholder(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv(args[0], s.URL)
 }
 
+// swallower NAME URL puts into $NAME the address of a server that hands everything
+// on to a hub but statements, which it answers as logged in the first place.
+func swallower(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: swallower NAME URL")
+	}
+	hub, err := url.Parse(args[1])
+	ts.Check(err)
+	proxy := httputil.NewSingleHostReverseProxy(hub)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/statements" {
+			proxy.ServeHTTP(w, r)
+			return
+		}
+		w.WriteHeader(http.StatusCreated)
+		io.WriteString(w, `{"duplicate":false,"ok":true,"seq":0}`)
+	}))
+	ts.Defer(s.Close)
+	ts.Setenv(args[0], s.URL)
+}
+
 // answering NAME WHAT DIR [STATUS] puts into $NAME the address of a server that has
 // the index of a folder and answers to who asks for a snapshot with a status or a
 // file. With STATUS it answers to who asks for an archive with that.

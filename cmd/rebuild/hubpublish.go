@@ -151,7 +151,7 @@ func (a *app) pushRelease(ctx context.Context, o hubPublishOptions, policy *atte
 	if err != nil {
 		return err
 	}
-	r.OK, r.Duplicate, r.LogIndex, r.PublishedAt, r.Hub = published.OK, published.Duplicate, published.LogIndex, published.PublishedAt, client.Base
+	r.OK, r.Duplicate, r.PublishedAt, r.Hub = published.OK, published.Duplicate, admitted.Release().Release().PublishedAt, client.Base
 	if log := policy.Log(); log != nil && published.LogIndex != nil {
 		if _, err := client.Await(ctx, log, *published.LogIndex, o.patience); err != nil {
 			return err
@@ -161,11 +161,13 @@ func (a *app) pushRelease(ctx context.Context, o hubPublishOptions, policy *atte
 	if err := client.AwaitRelease(ctx, published.Name, published.Version, b.Release, o.patience); err != nil {
 		return err
 	}
-	if err := a.verifyPushed(ctx, client.Base, policy, published); err != nil {
+	e, there, err := a.verifyPushed(ctx, client.Base, policy, published)
+	if err != nil {
 		return err
 	}
-	r.Checks = append(r.Checks, "read back")
-	return a.writePushed(ctx, o, client, policy, b)
+	r.LogIndex, r.Checks = e.Seq, append(r.Checks, "read back")
+	there.Objects = b.Objects
+	return a.writePushed(o, policy, there)
 }
 
 // hubBreaks warns of what a release breaks that the hub's index has, as for an
@@ -202,19 +204,15 @@ func (o *hubPublishOptions) authorRules(a *app, doc attest.PackageDocument, r *p
 
 // writePushed writes the bundle as everybody gets it from now on: with the
 // leaves of the release and their proof.
-func (a *app) writePushed(ctx context.Context, o hubPublishOptions, client *hub.Client, policy *attest.Policy, b *attest.Bundle) error {
-	if o.output == "" || len(b.Builds) == 0 {
+func (a *app) writePushed(o hubPublishOptions, policy *attest.Policy, b *attest.Bundle) error {
+	if o.output == "" {
 		return nil
 	}
-	data, err := client.Bundle(ctx, store.DigestOf(b.Builds[0].Plan))
-	if err != nil {
+	if _, err := attest.Verify(policy, b, attest.Expect{}, a.now()); err != nil {
 		return err
 	}
-	got, err := attest.OpenBundle(o.output, data)
+	data, err := b.Encode()
 	if err != nil {
-		return err
-	}
-	if _, err := attest.Verify(policy, got, attest.Expect{}, a.now()); err != nil {
 		return err
 	}
 	return writeOutput(a, o.output, data)
@@ -250,21 +248,31 @@ func wait(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// verifyPushed reads the release back as any user will, and verifies it.
-func (a *app) verifyPushed(ctx context.Context, base string, policy *attest.Policy, p *hub.Published) error {
+// verifyPushed reads the release back as any user will, verifies it, and returns
+// its entry and its bundle.
+func (a *app) verifyPushed(ctx context.Context, base string, policy *attest.Policy, p *hub.Published) (*index.Entry, *attest.Bundle, error) {
 	x, err := a.openIndexThrough(ctx, base+"/index/", policy, opening{}, pastCaches)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	e, _, err := x.Verify(ctx, p.Name, p.Version)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	if e.Release != p.Release {
-		return fault.New(fault.EvidenceMismatch, "the hub shows release %s as %s %s, %s was sent", e.Release, p.Name, p.Version, p.Release).
-			WithHint("ask who runs %s", base)
+	var wrong *fault.Error
+	switch {
+	case e.Release != p.Release:
+		wrong = fault.New(fault.EvidenceMismatch, "the hub shows release %s as %s %s, %s was sent", e.Release, p.Name, p.Version, p.Release)
+	case e.Seq != nil && (p.LogIndex == nil || *p.LogIndex != *e.Seq):
+		wrong = fault.New(fault.EvidenceMismatch, "the hub has %s %s as leaf %d of its log, and did not answer so", p.Name, p.Version, *e.Seq)
+	default:
+		b, err := x.Bundle(ctx, e)
+		if err != nil {
+			return nil, nil, err
+		}
+		return e, b, x.Commit()
 	}
-	return x.Commit()
+	return nil, nil, wrong.WithHint("ask who runs %s", base)
 }
 
 // pushReport says which release was published, and where, or how far that came.
@@ -343,16 +351,19 @@ func (a *app) sendResults(ctx context.Context, o hubPublishOptions, client *hub.
 	}
 	out := &sent{plan.Digest(), len(found.Statements), last}
 	log := policy.Log()
-	if last == nil || log == nil {
+	if log == nil || len(found.Statements) == 0 {
 		return out, nil
 	}
-	if _, err := client.Await(ctx, log, *last, o.patience); err != nil {
-		return nil, err
+	if last != nil {
+		if _, err := client.Await(ctx, log, *last, o.patience); err != nil {
+			return nil, err
+		}
 	}
-	logged, err := loggedBy(ctx, client, policy, found)
+	logged, seq, err := loggedBy(ctx, client, policy, found, o.patience)
 	if err != nil {
 		return nil, err
 	}
+	out.Seq = &seq
 	folder, err := findPlanFolder(dir)
 	if err != nil {
 		return nil, err
@@ -369,29 +380,38 @@ func (a *app) sendResults(ctx context.Context, o hubPublishOptions, client *hub.
 }
 
 // loggedBy returns what a hub's log has about a plan, with the statements of
-// others, verified as a whole.
-func loggedBy(ctx context.Context, client *hub.Client, policy *attest.Policy, found attest.BuildEvidence) (*attest.BuildEvidence, error) {
-	out := &attest.BuildEvidence{Plan: found.Plan}
-	var err error
-	if out.Events, out.Proof, err = client.Chain(ctx, policy, store.DigestOf(found.Plan)); err != nil {
-		return nil, err
+// others, verified as a whole, and the place of the last of those that were found.
+func loggedBy(ctx context.Context, client *hub.Client, policy *attest.Policy, found attest.BuildEvidence, patience time.Duration) (*attest.BuildEvidence, int64, error) {
+	var ours []store.Digest
+	for _, raw := range found.Statements {
+		e, err := attest.ParseEnvelope("statement", raw)
+		if err != nil {
+			return nil, 0, err
+		}
+		ours = append(ours, e.Digest())
 	}
+	out := &attest.BuildEvidence{Plan: found.Plan}
+	events, proof, seq, err := client.AwaitStatements(ctx, policy, store.DigestOf(found.Plan), ours, patience)
+	if err != nil {
+		return nil, 0, err
+	}
+	out.Events, out.Proof = events, proof
 	for n, leaf := range bytes.Split(bytes.TrimSuffix(out.Events, []byte("\n")), []byte("\n")) {
 		event, err := attest.DecodeEvent(attest.EventsFile, n+1, leaf)
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		if event.Type != attest.EventStatement {
 			continue
 		}
 		raw, err := client.File(ctx, "statements/"+event.Object.Hex()+attest.EnvelopeSuffix, attest.MaxEnvelope)
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		out.Statements = append(out.Statements, raw)
 	}
 	_, err = out.Chain(policy)
-	return out, err
+	return out, seq, err
 }
 
 // sendResult says what was sent where.

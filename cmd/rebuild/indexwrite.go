@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -36,10 +37,20 @@ func localIndex(location string) (string, error) {
 		return "", err
 	}
 	if at.URL != nil {
-		return "", fault.New(fault.Usage, "%s is on a server, and an index is written in its folder", location).
-			WithHint("%s", "publish there with: rebuild pkg publish --hub "+location)
+		shown := withoutUser(location, at)
+		return "", fault.New(fault.Usage, "%s is on a server, and an index is written in its folder", shown).
+			WithHint("%s", "publish there with: rebuild pkg publish --hub "+shown)
 	}
 	return at.Dir, nil
+}
+
+// withoutUser is a location as it was given, but for the credentials in it, which
+// are not for whoever reads errors.
+func withoutUser(location string, at index.Location) string {
+	if at.User != nil {
+		return at.String()
+	}
+	return location
 }
 
 // indexFolder returns the folder of an index that is there, whole or damaged. A
@@ -50,8 +61,9 @@ func indexFolder(location string) (string, error) {
 		return "", err
 	}
 	if at.URL != nil {
-		return "", fault.New(fault.Usage, "%s is on a server, and this is done where the index's folder is", location).
-			WithHint("name the folder; what a server says is checked by: rebuild index show %s", location)
+		shown := withoutUser(location, at)
+		return "", fault.New(fault.Usage, "%s is on a server, and this is done where the index's folder is", shown).
+			WithHint("name the folder; what a server says is checked by: rebuild index show %s", shown)
 	}
 	said := "none of the files of one is in it"
 	for _, name := range []string{"config.json", "checkpoint", "objects", ".staged"} {
@@ -106,7 +118,7 @@ func (a *app) openWriter(dir string, policy *attest.Policy, indexKey, logKey str
 	}
 	c, err := x.Config()
 	if err != nil {
-		return nil, w, c, err
+		return nil, w, c, ofIndex(dir, err)
 	}
 	if indexKey != "" {
 		if w.Key, err = a.readKey(indexKey); err != nil {
@@ -117,13 +129,27 @@ func (a *app) openWriter(dir string, policy *attest.Policy, indexKey, logKey str
 		if c.Log == nil {
 			return nil, w, c, fault.New(fault.Usage, "%s has no log", dir).WithHint("leave --log-key out, or give the index a log with: rebuild index config")
 		}
-		if w.LogKey, err = a.readKey(logKey); err != nil {
+		if w.LogKey, err = a.readLogKey(dir, c.Log, logKey); err != nil {
 			return nil, w, c, err
 		}
 		w.Log = a.openLog(c.Log.Origin, w.LogKey)
 	}
 	x, err = index.Open(dir, w)
 	return x, w, c, err
+}
+
+// readLogKey reads the key of an index's log, and no other: also where nothing
+// will be signed, as the next command would fail then.
+func (a *app) readLogKey(dir string, log *index.Log, file string) (attest.Signer, error) {
+	key, err := a.readKey(file)
+	if err != nil {
+		return nil, err
+	}
+	if got := attest.LogKey(log.Origin, key.Public()); got != log.Key {
+		return nil, fault.New(fault.KeyUnknown, "the log of %s has the key %s, not %s", dir, log.Key, got).
+			WithHint("give --log-key with the key that the index was made with")
+	}
+	return key, nil
 }
 
 // logEvidence enters the statements that were found into the index's log, and
@@ -200,9 +226,8 @@ func (a *app) indexInitCommand() *cobra.Command {
 			if err != nil {
 				return nil, err
 			}
-			if unlogged != (o.origin == "" && o.logKey == "") {
-				return nil, fault.New(fault.Usage, "an index is made with a log, or --unlogged").
-					WithHint("give --origin NAME and --log-key FILE, or --unlogged")
+			if err := o.aLog(unlogged); err != nil {
+				return nil, err
 			}
 			config, w, err := a.newConfig(&o, index.Config{})
 			if err != nil {
@@ -234,7 +259,7 @@ func (a *app) indexConfigCommand() *cobra.Command {
 			}
 			old, err := x.Config()
 			if err != nil {
-				return nil, err
+				return nil, ofIndex(dir, err)
 			}
 			config, w, err := a.newConfig(&o, old)
 			if err != nil {
@@ -268,9 +293,50 @@ func (o *configOptions) flags(c *cobra.Command) {
 	f.StringVar(&o.api, "api", "", "address of the hub")
 }
 
+// aLog wants an index to be made with a log or, if that was said, without one.
+// Half a log is no way of saying so.
+func (o *configOptions) aLog(unlogged bool) error {
+	switch some := o.origin != "" || o.logKey != ""; {
+	case unlogged && some:
+		return fault.New(fault.Usage, "--unlogged is an index without a log, and --origin and --log-key are about one").WithHint("leave --unlogged out, or the other two")
+	case !unlogged && !some:
+		return fault.New(fault.Usage, "an index is made with a log, or --unlogged").WithHint("give --origin NAME and --log-key FILE, or --unlogged")
+	case some && o.logKey == "":
+		return noLogKey(o.origin)
+	}
+	return nil
+}
+
+func noLogKey(origin string) error {
+	return fault.New(fault.Usage, "log %.80q has no key to be signed with", origin).WithHint("give --log-key FILE, which rebuild key new makes")
+}
+
+// sound refuses what a config can not say.
+func (o *configOptions) sound(c index.Config) error {
+	for _, given := range [][2]string{{"--dl", o.dl}, {"--api", o.api}} {
+		u, err := url.Parse(given[1])
+		if given[1] != "" && (err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil) {
+			return fault.New(fault.Usage, "%s is not the address of a server", given[0]).WithHint("give %s https://HOST/, without credentials", given[0])
+		}
+	}
+	switch {
+	case o.origin == "":
+	case strings.ContainsAny(o.origin, "+ \t\n"):
+		return fault.New(fault.Usage, "--origin %.80q: the name of a log has no space and no +", o.origin).WithHint("give one such as --origin example.org/log")
+	case c.Log != nil && c.Log.Origin != o.origin:
+		return fault.New(fault.Usage, "the index is in log %s, which keeps its name", c.Log.Origin).WithHint("leave --origin out")
+	case c.Log == nil && o.logKey == "":
+		return noLogKey(o.origin)
+	}
+	return nil
+}
+
 // newConfig returns a config with what the flags change, and who writes it.
 func (a *app) newConfig(o *configOptions, c index.Config) (index.Config, index.Writing, error) {
 	w := index.Writing{Now: a.now}
+	if err := o.sound(c); err != nil {
+		return c, w, err
+	}
 	var keys []attest.PublicKey
 	for _, name := range o.indexKeys {
 		k, err := a.publicKey(name)
@@ -425,7 +491,7 @@ func (a *app) addThing(ctx context.Context, o *addOptions, x *index.Index, thing
 	}
 	envelope, err := attest.ParseEnvelope(thing, data)
 	if err != nil {
-		return nil, err
+		return nil, mistaken(err, anEnvelope, thing, data)
 	}
 	if _, err := attest.ReadYank(envelope); err == nil {
 		return a.addYank(ctx, x, envelope)
@@ -522,7 +588,7 @@ func (a *app) addBundle(ctx context.Context, o *addOptions, x *index.Index, file
 	defer in.Close()
 	b, err := attest.ReadBundle(file, in, in.size, nil)
 	if err != nil {
-		return nil, err
+		return nil, mistaken(err, aBundle, file, in.begin())
 	}
 	archive, err := a.readInput(o.archive, attest.MaxArchive)
 	if err != nil {
@@ -542,7 +608,7 @@ func (a *app) addPackage(ctx context.Context, x *index.Index, file string) ([]ad
 	}
 	pkg, err := attest.OpenPackage(file, archive)
 	if err != nil {
-		return nil, err
+		return nil, mistaken(err, anArchive, file, archive)
 	}
 	e, duplicate, err := x.AddPackage(ctx, pkg)
 	if err != nil {

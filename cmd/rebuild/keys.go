@@ -40,7 +40,9 @@ const agentPrefix = "agent:"
 type keyring struct {
 	fd          int // to read passphrases from, -1: ask
 	passphrases *bufio.Reader
-	agent       agent.Agent // nil until one is needed
+	agent       agent.Agent              // nil until one is needed
+	opened      map[string]attest.Signer // by the name that a flag gave
+	said        map[string]bool          // which of them
 }
 
 // flags gives every command that takes a key the flag for its passphrase, and
@@ -68,16 +70,37 @@ func readsKey(c *cobra.Command) *cobra.Command {
 	return c
 }
 
-// readKey gets the key that a flag names, and says on stderr which it is.
+// readKey gets the key that a flag names, and says on stderr which it is. One
+// that a command needs twice is opened once, and its passphrase asked for once.
 func (a *app) readKey(name string) (attest.Signer, error) {
 	k, err := a.openKey(name)
-	if err == nil {
-		a.note("key %s of %s", k.Public().Fingerprint(), oneLine(name))
+	if err != nil {
+		return nil, err
 	}
-	return k, err
+	if !a.keys.said[name] {
+		a.note("key %s of %s", k.Public().Fingerprint(), oneLine(name))
+		a.keys.said[name] = true
+	}
+	return k, nil
 }
 
+// openKey is readKey, and says nothing.
 func (a *app) openKey(name string) (attest.Signer, error) {
+	if k := a.keys.opened[name]; k != nil {
+		return k, nil
+	}
+	k, err := a.getKey(name)
+	if err != nil {
+		return nil, err
+	}
+	if a.keys.opened == nil {
+		a.keys.opened, a.keys.said = map[string]attest.Signer{}, map[string]bool{}
+	}
+	a.keys.opened[name] = k
+	return k, nil
+}
+
+func (a *app) getKey(name string) (attest.Signer, error) {
 	if which, ok := strings.CutPrefix(name, agentPrefix); ok {
 		ag, err := a.sshAgent()
 		if err != nil {
@@ -167,9 +190,11 @@ func (a *app) nextPassphrase() ([]byte, error) {
 	secret := bytes.Clone(bytes.TrimSuffix(line, []byte("\n")))
 	switch {
 	case errors.Is(err, bufio.ErrBufferFull), len(secret) > maxPassphrase:
-		return nil, fault.New(fault.Usage, "a line of --passphrase-fd has more than %d bytes", maxPassphrase)
+		return nil, fault.New(fault.Usage, "a line of --passphrase-fd has more than %d bytes", maxPassphrase).
+			WithHint("write one line for each encrypted key, in the order of the keys")
 	case err != nil && !errors.Is(err, io.EOF):
-		return nil, fault.New(fault.Usage, "--passphrase-fd %d: %w", a.keys.fd, cause(err))
+		return nil, fault.New(fault.Usage, "--passphrase-fd %d: %w", a.keys.fd, cause(err)).
+			WithHint("open it for reading in the shell, such as --passphrase-fd 3 3<FILE")
 	case len(secret) == 0:
 		return nil, fault.New(fault.Usage, "--passphrase-fd %d has no passphrase for this key", a.keys.fd).
 			WithHint("write one line for each encrypted key, in the order of the keys")
@@ -481,12 +506,14 @@ func publicLine(file string, line []byte) (attest.PublicKey, error) {
 		err = errors.New("it has more than one line")
 	}
 	if err != nil {
-		return attest.PublicKey{}, fault.New(fault.Parse, "%s is no public key of OpenSSH: %w", file, err)
+		return attest.PublicKey{}, fault.New(fault.Parse, "%s is no public key of OpenSSH: %w", file, err).
+			WithHint("give the key as rebuild key show or ssh-keygen prints it")
 	}
 	crypto, _ := public.(ssh.CryptoPublicKey)
 	raw, ok := crypto.CryptoPublicKey().(ed25519.PublicKey)
 	if !ok {
-		return attest.PublicKey{}, fault.New(fault.SignatureUnsupported, "%s: the key is not ed25519", file)
+		return attest.PublicKey{}, fault.New(fault.SignatureUnsupported, "%s: the key is not ed25519", file).
+			WithHint("make a key with: rebuild key new")
 	}
 	return attest.ParsePublicKey(base64.StdEncoding.EncodeToString(raw))
 }

@@ -2,10 +2,7 @@ package main
 
 import (
 	"bytes"
-	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -20,9 +17,8 @@ import (
 
 	"rebuild/attest"
 	"rebuild/attest/attesttest"
-	"rebuild/index"
+	"rebuild/index/indextest"
 	"rebuild/index/liartest"
-	"rebuild/index/translog"
 	"rebuild/store"
 )
 
@@ -55,25 +51,20 @@ func makeHistories(t testing.TB) *histories {
 	w := attesttest.New(t)
 	w.PolicyTOML = strings.Replace(attesttest.Policy(attesttest.LogPolicy(0)), "groups.main", "require = { logged = true }\ngroups.main", 1)
 	h := &histories{policy: w.PolicyTOML}
-	x, dir := historyIndex(t, w)
-	_, err := x.AddStatements(t.Context(), w.PlanJSON, w.Statements())
+	told := indextest.NewLogged(t, w)
+	_, err := told.Open().AddStatements(t.Context(), w.PlanJSON, w.Statements())
 	must(t, err)
-	publishVersion(t, w, x, "0.1.0")
-	h.before = liartest.ReadFiles(t, dir)
-	publishVersion(t, w, x, "0.2.0")
-	state, e, err := x.Yanked(t.Context(), "hello", "0.1.0")
-	must(t, err)
-	yank, err := attest.NewYank(attest.Yank{Name: "hello", Version: "0.1.0", Action: attest.ActionYank, Reason: "old", At: judgedAt, After: state.Head}, e.Cksum)
-	must(t, err)
-	_, err = x.Yank(t.Context(), w.Sign(yank, "r1", "r2"))
-	must(t, err)
-	h.after = liartest.ReadFiles(t, dir)
-	x, dir = historyIndex(t, w)
+	told.Publish("0.1.0", "r1")
+	h.before = liartest.ReadFiles(t, told.Dir)
+	told.Publish("0.2.0", "r1")
+	told.Yank(attest.Yank{Version: "0.1.0", Action: attest.ActionYank, Reason: "old", At: judgedAt}, "r1", "r2")
+	h.after = liartest.ReadFiles(t, told.Dir)
+	other := indextest.NewLogged(t, w)
 	for i := range 12 {
-		_, _, err := x.AddPackage(t.Context(), emptyPackage(t, fmt.Sprintf("1.%d.0", i)))
+		_, _, err := other.Open().AddPackage(t.Context(), emptyPackage(t, fmt.Sprintf("1.%d.0", i)))
 		must(t, err)
 	}
-	h.other = liartest.ReadFiles(t, dir)
+	h.other = liartest.ReadFiles(t, other.Dir)
 	return h
 }
 
@@ -84,29 +75,6 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// historyIndex makes an empty index of the world's log.
-func historyIndex(t testing.TB, w *attesttest.World) (*index.Index, string) {
-	t.Helper()
-	dir := filepath.Join(t.TempDir(), "index")
-	now := func() time.Time { return attesttest.Now }
-	in := index.Writing{Policy: w.LoadPolicy(), Key: attesttest.Key("index"), LogKey: attesttest.Key("log"), Now: now,
-		Log: func(ctx context.Context, dir string) (index.LogWriter, error) {
-			open := translog.Open
-			if _, err := os.Stat(filepath.Join(dir, "checkpoint")); errors.Is(err, fs.ErrNotExist) {
-				open = translog.Create
-			}
-			return open(ctx, dir, translog.Options{Origin: attesttest.Origin, Key: attesttest.Key("log"), Now: now})
-		}}
-	config := index.Config{
-		Signing: index.SigningWith(attesttest.Key("index").Public()),
-		Log:     &index.Log{Origin: attesttest.Origin, Key: attest.LogKey(attesttest.Origin, attesttest.Key("log").Public())},
-	}
-	must(t, index.Init(t.Context(), dir, config, in))
-	x, err := index.Open(dir, in)
-	must(t, err)
-	return x, dir
-}
-
 func emptyPackage(t testing.TB, version string) *attest.Package {
 	t.Helper()
 	_, image, err := attest.LoadPackage("package.toml", []byte(strings.NewReplacer(`"hello"`, `"tool"`, "0.1.0", version).Replace(attesttest.PackageTOML)))
@@ -114,39 +82,6 @@ func emptyPackage(t testing.TB, version string) *attest.Package {
 	pkg, err := attest.Pack(image, nil, attesttest.Epoch)
 	must(t, err)
 	return pkg
-}
-
-// publishVersion releases what was agreed on under a version.
-func publishVersion(t testing.TB, w *attesttest.World, x *index.Index, version string) {
-	t.Helper()
-	policy := w.LoadPolicy()
-	ev, err := x.Evidence(t.Context(), w.Plan.Digest())
-	must(t, err)
-	chain, err := ev.Chain(policy)
-	must(t, err)
-	verdict, err := attest.Judge(policy, w.Plan, ev.Statements, chain, nil, attesttest.Now)
-	must(t, err)
-	met, err := verdict.Met()
-	must(t, err)
-	_, image, err := attest.LoadPackage("package.toml", []byte(strings.Replace(attesttest.PackageTOML, "0.1.0", version, 1)))
-	must(t, err)
-	pkg, err := attest.Pack(image, []attest.PayloadInput{{
-		Platform: attesttest.Platform, Target: "hello", Path: "linux-amd64/hello", Tree: w.Stages[1].Tree, Files: w.HelloFiles,
-	}}, attesttest.Epoch)
-	must(t, err)
-	manifest, err := w.Store.Read(w.Stages[1].Manifest, 1<<20)
-	must(t, err)
-	signed, err := attest.Propose(attest.Proposal{
-		Package: pkg, Builds: []*attest.Met{met}, Manifests: [][]byte{manifest}, Owners: []attest.PublicKey{attesttest.Key("r1").Public()}, Published: attesttest.Now,
-	})
-	must(t, err)
-	evidence := attest.Evidence{Builds: []attest.BuildEvidence{ev}, Objects: [][]byte{manifest}}
-	for _, name := range []string{"r1", "r2"} {
-		signed, err = attest.SignRelease(policy, signed, evidence, attesttest.Now, attesttest.Key(name))
-		must(t, err)
-	}
-	_, _, err = x.Publish(t.Context(), &attest.Bundle{Release: signed, Evidence: evidence}, pkg.Archive())
-	must(t, err)
 }
 
 // liar is a server that tells the truth until it is told what to say.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"strings"
@@ -23,11 +24,12 @@ func (a *app) bootstrapCommand() *cobra.Command {
 }
 
 func (a *app) bootstrapReportCommand() *cobra.Command {
-	var platform string
+	var platform, svg string
 	var strict bool
 	var pairs []string
 	c := a.verb("report", "Count what leads back to the seeds, and what does not", `  rebuild bootstrap report
   rebuild bootstrap report --strict --json
+  rebuild bootstrap report --svg chain.svg
   rebuild bootstrap report --fixpoint tcc2:/bin/tcc=tcc3:/bin/tcc`, cobra.NoArgs, func(context.Context, []string) (result, error) {
 		fixpoints, err := parsePairs(pairs)
 		if err != nil {
@@ -37,6 +39,15 @@ func (a *app) bootstrapReportCommand() *cobra.Command {
 		if err != nil {
 			return nil, err
 		}
+		if svg != "" {
+			var picture bytes.Buffer
+			if err := l.Picture(&picture); err != nil {
+				return nil, err
+			}
+			if err := writeWhole("--svg", svg, picture.Bytes()); err != nil {
+				return nil, err
+			}
+		}
 		r := l.Report()
 		if strict {
 			err = r.Enforce()
@@ -45,6 +56,7 @@ func (a *app) bootstrapReportCommand() *cobra.Command {
 	})
 	c.Flags().StringVar(&platform, "platform", "", "platform, if the pipeline has several")
 	c.Flags().BoolVar(&strict, "strict", false, "exit 41 unless everything is traced and nothing is opaque")
+	c.Flags().StringVar(&svg, "svg", "", "write a picture of the chain to this `file`, instead of the one that is there")
 	c.Flags().StringArrayVar(&pairs, "fixpoint", nil, "STAGE:PATH=STAGE:PATH, two executables that should be equal")
 	return c
 }
@@ -54,7 +66,8 @@ func parsePairs(words []string) ([]bootstrap.Pair, error) {
 	for _, w := range words {
 		first, second, ok := strings.Cut(w, "=")
 		if !ok {
-			return nil, fault.New(fault.Usage, "%q is not STAGE:PATH=STAGE:PATH", w)
+			return nil, fault.New(fault.Usage, "%q is not STAGE:PATH=STAGE:PATH", w).
+				WithHint("name two files, each as STAGE:PATH")
 		}
 		a, err := bootstrap.ParsePlace(first)
 		if err != nil {

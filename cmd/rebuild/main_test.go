@@ -278,9 +278,9 @@ func scripts(dir string, setup func(*testscript.Env) error) testscript.Params {
 			"status":  status,
 			"post":    post,
 
-			"withholder": withholder,
-			"tlsserver":  tlsServer,
-			"answering":  answering,
+			"withholder": withholder, "swallower": swallower,
+			"tlsserver": tlsServer,
+			"answering": answering,
 
 			"trustlog":  trustLog,
 			"plain":     plainPackage,

@@ -56,6 +56,8 @@ type buildReport struct {
 	packageReport
 	DryRun bool          `json:"dry_run,omitempty"`
 	Items  []folder.Item `json:"items"`
+
+	written bool
 }
 
 func (r *buildReport) Print(out io.Writer) {
@@ -69,7 +71,7 @@ func (r *buildReport) Print(out io.Writer) {
 		}
 		return
 	}
-	if r.Cksum != "" {
+	if r.written { // a digest is for what is there
 		fmt.Fprintf(out, "sha256:%s\n", r.Cksum)
 	}
 }
@@ -93,7 +95,7 @@ func (a *app) pkgBuild(ctx context.Context, o pkgBuildOptions, r *buildReport) e
 		r.describe(source.Document())
 	}
 	if err != nil {
-		return listed(r.base(), err)
+		return listed(r.base(), hinted(err, "leave such files out with .rebuildignore, or replace them by regular ones"))
 	}
 	c := folder.Checked{Document: source.Document()}
 	err = c.Rules(rebuildVersion(), o.strictLicense)
@@ -112,6 +114,7 @@ func (a *app) pkgBuild(ctx context.Context, o pkgBuildOptions, r *buildReport) e
 	if err := built.Write(o.destination); err != nil {
 		return unwritable("--destination", err)
 	}
+	r.written = true
 	if !o.manifest {
 		a.note("no rebuild.files.json was written: what is published from %s will be unverified", oneLine(o.destination))
 	}

@@ -55,7 +55,7 @@ func (a *app) inventory(ctx context.Context, path string) (*attest.FilesDocument
 		}
 		pkg, err := attest.OpenPackage(path, raw)
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, mistaken(err, anArchive, path, raw)
 		}
 		doc := pkg.Files()
 		return &doc, nil, nil

@@ -164,7 +164,7 @@ func (a *app) knownFromBundle(o installedOptions, k *known, r *installedReport, 
 	}
 	expect := attest.Expect{}
 	if o.reference != "" {
-		if expect.Name, expect.Version, err = index.SplitReference(o.reference); err != nil {
+		if expect.Name, expect.Version, err = reference(o.reference); err != nil {
 			return err
 		}
 	}
@@ -203,7 +203,7 @@ func (a *app) knownFromIndex(ctx context.Context, o installedOptions, k *known, 
 		return err
 	}
 	k.seen = x
-	name, version, err := index.SplitReference(o.reference)
+	name, version, err := reference(o.reference)
 	if err != nil {
 		return err
 	}

@@ -100,7 +100,7 @@ func (a *app) lock(ctx context.Context, o lockOptions) (result, error) {
 	}
 	text, err := p.WriteLockAs(l, orDefault(o.version, document.Lock.Current))
 	if err != nil {
-		return nil, err
+		return nil, unwritable(filepath.Join(p.Dir, pipeline.LockFile), err)
 	}
 	return lockResult{filepath.Join(p.Dir, pipeline.LockFile), store.DigestOf(text)}, nil
 }

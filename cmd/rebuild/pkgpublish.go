@@ -10,6 +10,7 @@ import (
 	"rebuild/attest"
 	"rebuild/folder"
 	"rebuild/internal/fault"
+	"rebuild/internal/names"
 	"rebuild/store"
 )
 
@@ -153,6 +154,12 @@ func (o pkgPublishOptions) check() error {
 		if flag.value == "" {
 			return fault.New(fault.Usage, "%s is missing", flag.name).WithHint("give %s %s", flag.name, flag.hint)
 		}
+	}
+	if err := names.Package(o.name); err != nil {
+		return fault.New(fault.Usage, "--package: %w", err).WithHint("give --package NAME or ORG/NAME, without a version")
+	}
+	if err := names.Version(o.version); err != nil {
+		return fault.New(fault.Usage, "--version: %w", err).WithHint("give three numbers such as --version 1.0.0")
 	}
 	if o.expect != "" {
 		if _, err := store.ParseDigest(o.expect); err != nil {

@@ -85,6 +85,10 @@ func (a *app) pkgPull(ctx context.Context, o pullOptions, args []string) (result
 	if err != nil {
 		return nil, err
 	}
+	events, err := a.pullEvents()
+	if err != nil {
+		return nil, err
+	}
 	here, err := a.places()
 	if err != nil {
 		return nil, err
@@ -99,7 +103,7 @@ func (a *app) pkgPull(ctx context.Context, o pullOptions, args []string) (result
 	}
 	in := pull.Options{
 		Index: x.Reader, Cache: cache, Output: o.output, Bundles: o.bundles, Jobs: o.jobs, Locked: locked,
-		AllowYanked: o.allowYanked, AllowAdvisories: o.allowAdvisories, Events: a.pullEvents(),
+		AllowYanked: o.allowYanked, AllowAdvisories: o.allowAdvisories, Events: events,
 	}
 	if o.unpack {
 		if in.Trees, err = store.Open(pipeline.StoreDir(here.state)); err != nil {
@@ -124,14 +128,18 @@ func (a *app) pkgPull(ctx context.Context, o pullOptions, args []string) (result
 
 // pullTarget is what to pull: a package, or the packages of a lock.
 func (a *app) pullTarget(o pullOptions, args []string) (name, version string, locked []pull.Pin, err error) {
+	if o.output == "" {
+		return "", "", nil, fault.New(fault.Usage, "no folder to make").WithHint("give --output DIR")
+	}
+	if err := atLeastOne(o.jobs); err != nil {
+		return "", "", nil, err
+	}
 	if (len(args) == 1) == (o.lock != "") {
 		return "", "", nil, fault.New(fault.Usage, "one package or --lock FILE says what to pull").WithHint("rebuild pkg pull NAME --index LOCATION --policy policy.toml --output DIR")
 	}
 	if o.lock == "" {
-		if name, version, err = index.SplitReference(args[0]); err != nil {
-			return "", "", nil, fault.New(fault.Usage, "%q is not NAME or NAME@VERSION: %w", args[0], err).WithHint("name one package, such as sha256sum@1.0.0")
-		}
-		return name, version, nil, nil
+		name, version, err = reference(args[0])
+		return name, version, nil, err
 	}
 	data, err := a.readInput(o.lock, maxLock)
 	if _, missing := os.Lstat(o.lock); errors.Is(missing, fs.ErrNotExist) {
@@ -142,7 +150,7 @@ func (a *app) pullTarget(o pullOptions, args []string) (name, version string, lo
 	}
 	l, err := pipeline.DecodeLock(o.lock, data)
 	if err != nil {
-		return "", "", nil, err
+		return "", "", nil, mistaken(err, aLock, o.lock, data)
 	}
 	locked = []pull.Pin{}
 	for _, p := range l.Packages {
@@ -163,10 +171,11 @@ type streamLine struct {
 
 // pullEvents returns what tells how far a pull is: JSON lines under
 // --progress=rawjson, a line for each package under plain, else nothing.
-func (a *app) pullEvents() func(pull.Event) {
+func (a *app) pullEvents() (func(pull.Event), error) {
 	var lines sync.Mutex
 	out := json.NewEncoder(a.stderr)
-	switch a.progressMode() {
+	switch mode := a.progressMode(); mode {
+	case "auto", "tty", "quiet":
 	case "rawjson":
 		return func(e pull.Event) {
 			at, err := attest.FormatTime(a.now())
@@ -176,7 +185,7 @@ func (a *app) pullEvents() func(pull.Event) {
 			lines.Lock()
 			defer lines.Unlock()
 			out.Encode(streamLine{document.Stream.ID(), a.command, "package", e.Name, e.State, at})
-		}
+		}, nil
 	case "plain":
 		return func(e pull.Event) {
 			if e.State == pull.Verified {
@@ -184,9 +193,11 @@ func (a *app) pullEvents() func(pull.Event) {
 				defer lines.Unlock()
 				a.note("%s: %s", e.Name, e.State)
 			}
-		}
+		}, nil
+	default:
+		return nil, fault.New(fault.Usage, "there is no progress mode %.40q", mode).WithHint("use --progress=auto, plain, tty, rawjson or quiet")
 	}
-	return nil
+	return nil, nil
 }
 
 type pullResult struct{ *pull.Result }
@@ -219,8 +230,15 @@ func (a *app) pkgMirrorCommand() *cobra.Command {
 }
 
 func (a *app) pkgMirror(ctx context.Context, o mirrorOptions, all []string) (result, error) {
-	if o.all == (len(all) > 0) {
-		return nil, fault.New(fault.Usage, "packages or --all say what to copy").WithHint("rebuild pkg mirror NAME --from LOCATION --to DIR --policy policy.toml")
+	if err := o.check(all); err != nil {
+		return nil, err
+	}
+	at, err := index.Locate(o.to)
+	if err != nil {
+		return nil, err
+	}
+	if at.URL != nil {
+		return nil, fault.New(fault.Usage, "%s is on a server, and a mirror is written in a folder", withoutUser(o.to, at)).WithHint("name a folder with --to DIR")
 	}
 	x, err := a.pulledFrom(ctx, o.from, o.policy, o.at, o.offline, func(src index.Source) index.Source { return src })
 	if err != nil {
@@ -239,7 +257,7 @@ func (a *app) pkgMirror(ctx context.Context, o mirrorOptions, all []string) (res
 		return nil, err
 	}
 	m, err := pull.Mirror(ctx, pull.MirrorOptions{
-		From: x.Source, To: o.to, Names: all, Everything: o.all, Jobs: o.jobs,
+		From: x.Source, To: at.Dir, Names: all, Everything: o.all, Jobs: o.jobs,
 		Reading: index.Reading{Policy: policy, Now: now, Offline: o.offline},
 		Definitions: func(ctx context.Context, r *index.Reader, plan *attest.Plan, targets []store.Digest) error {
 			if err := pipeline.ReadDefinitions(ctx, plan, targets, r); err != nil {
@@ -254,6 +272,22 @@ func (a *app) pkgMirror(ctx context.Context, o mirrorOptions, all []string) (res
 	}
 	a.note("%d packages, %d files are new, %d bytes", len(m.Packages), len(m.Written), m.Bytes)
 	return mirrorResult{m}, x.Commit()
+}
+
+func (o mirrorOptions) check(all []string) error {
+	if o.all == (len(all) > 0) {
+		return fault.New(fault.Usage, "packages or --all say what to copy").WithHint("rebuild pkg mirror NAME --from LOCATION --to DIR --policy policy.toml")
+	}
+	for _, given := range all {
+		name, version, err := reference(given)
+		if err != nil {
+			return err
+		}
+		if version != "" {
+			return fault.New(fault.Usage, "%s: a mirror has all versions of a package", given).WithHint("name the package alone: %s", name)
+		}
+	}
+	return atLeastOne(o.jobs)
 }
 
 type mirrorResult struct{ *pull.Mirrored }

@@ -180,7 +180,8 @@ func (c *indexCatalog) list(name, version string) (*index.Listing, error) {
 	entries := c.lines(name).entries
 	at := slices.IndexFunc(entries, func(e *index.Entry) bool { return e.Version == version })
 	if at < 0 {
-		return nil, fault.New(fault.IndexNoMatch, "%s@%s is not in the index", name, version)
+		return nil, fault.New(fault.IndexNoMatch, "%s@%s is not in the index", name, version).
+			WithHint("name another version, or look which there are: rebuild index show INDEX NAME")
 	}
 	l := c.listing(entries[at])
 	return l.Listing, l.err
@@ -191,7 +192,8 @@ func (c *indexCatalog) listing(e *index.Entry) *listing {
 	return askOnce(c, c.listed, id, func() (l listing) {
 		l.Listing, l.err = c.x.List(c.ctx, e)
 		if l.err == nil && l.Content == nil {
-			l.err = fault.New(fault.QuorumPending, "%s has no release, so nobody has voted for it", id)
+			l.err = fault.New(fault.QuorumPending, "%s has no release, so nobody has voted for it", id).
+				WithHint("ask its publisher for a release that rebuilders have agreed on")
 		}
 		return l
 	})

@@ -125,7 +125,7 @@ func (a *app) readSide(at, pkg string, extract bool) (*side, error) {
 // readArchive reads a package archive, whose inventory is checked first.
 func readArchive(at string, data []byte, extract bool) (*side, error) {
 	if _, err := attest.OpenPackage(at, data); err != nil {
-		return nil, err
+		return nil, mistaken(err, anArchive, at, data)
 	}
 	files, err := attest.ReadLayer(bytes.NewReader(data))
 	if err != nil {
@@ -357,6 +357,10 @@ func plural(n int, what string) string {
 func (a *app) dependents(ctx context.Context, dir, name, version string) ([]surface.Dependent, error) {
 	if name == "" {
 		return nil, fault.New(fault.Usage, "--index needs the package's name, and --old has only its exports").WithHint("name a package folder with --old DIR")
+	}
+	dir, err := localIndex(dir)
+	if err != nil {
+		return nil, err
 	}
 	root, err := openIndexFolder(dir)
 	if err != nil {

@@ -69,6 +69,9 @@ func (a *app) recorded(file, dir string, r recordable, err error) error {
 	if dir != "" && inside(dir, file) {
 		return firstOf(err, fault.New(fault.Usage, "--summary-file: %s is in %s, which it would change", file, dir).WithHint("name a file outside of the folder"))
 	}
+	if isFolder(file) {
+		return firstOf(err, fault.New(fault.Usage, "--summary-file: %s is a folder", file).WithHint("name a file in it"))
+	}
 	b := r.base()
 	b.Time, b.Rebuild = a.now().UTC().Format("2006-01-02T15:04:05Z"), version
 	data, failed := document.Encode(newEnvelope(a.command, r, err))

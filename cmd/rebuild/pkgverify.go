@@ -94,10 +94,10 @@ func newHeadResult(c *attest.Checkpoint) *headResult {
 	return h
 }
 
-func (a *app) pkgVerify(ctx context.Context, o pkgVerifyOptions, reference string) (result, error) {
-	name, version, err := index.SplitReference(reference)
+func (a *app) pkgVerify(ctx context.Context, o pkgVerifyOptions, which string) (result, error) {
+	name, version, err := reference(which)
 	if err != nil {
-		return nil, fault.New(fault.Usage, "%q is not NAME or NAME@VERSION: %w", reference, err).WithHint("name one package, such as sha256sum@1.0.0")
+		return nil, err
 	}
 	if o.index == "" {
 		return nil, noIndexGiven()
@@ -249,6 +249,12 @@ func (a *app) indexShow(ctx context.Context, args []string, policyFile string, o
 			return nil, err
 		}
 	}
+	var name, version string
+	if len(args) == 2 {
+		if name, version, err = reference(args[1]); err != nil {
+			return nil, err
+		}
+	}
 	x, err := a.openIndex(ctx, args[0], policy, o)
 	if err != nil {
 		return nil, err
@@ -259,10 +265,6 @@ func (a *app) indexShow(ctx context.Context, args []string, policyFile string, o
 			return nil, err
 		}
 		return packagesResult{names}, x.Commit()
-	}
-	name, version, err := index.SplitReference(args[1])
-	if err != nil {
-		return nil, err
 	}
 	e, err := x.Lookup(ctx, name, version)
 	if err != nil {

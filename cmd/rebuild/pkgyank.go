@@ -36,7 +36,7 @@ func (a *app) pkgYankCommand() *cobra.Command {
   rebuild pkg yank hello@0.1.0 --advise CVE-2026-1234 --reason "see there" --index index --policy policy.toml --key signer-1.key -o one.dsse.json
   rebuild pkg yank hello@0.1.0 --from one.dsse.json --key signer-2.key -o both.dsse.json`, cobra.ExactArgs(1),
 		func(ctx context.Context, args []string) (result, error) {
-			name, version, err := index.SplitReference(args[0])
+			name, version, err := reference(args[0])
 			if err != nil {
 				return nil, err
 			}
@@ -88,7 +88,7 @@ func (a *app) yank(ctx context.Context, o *yankOptions, name, version string) (r
 	}
 	signed, y, err := attest.SignYank(data, signers...)
 	if err != nil {
-		return nil, err
+		return nil, mistaken(err, anEnvelope, orDefault(o.from, "the statement"), data)
 	}
 	if y.Name != name || y.Version != version {
 		return nil, fault.New(fault.EvidenceMismatch, "the statement is about %s@%s", y.Name, y.Version).WithHint("name what it is about")
@@ -118,6 +118,9 @@ func (a *app) enterYank(ctx context.Context, o *yankOptions, y attest.Yank, sign
 		return nil, err
 	}
 	e, err := x.Yank(ctx, signed)
+	if f := asFault(err); f != nil && f.Code == fault.KeyUnknown {
+		f.Hint = "give --key with the keys of release signers that the policy names, and of all owners of the package"
+	}
 	return e, unwritable("--index", err)
 }
 
@@ -254,8 +257,10 @@ func (a *app) yankStatement(ctx context.Context, o *yankOptions, name, version s
 	if takesEffect(e, y) {
 		return nil, e, nil
 	}
-	statement, err = attest.NewYank(y, e.Cksum)
-	return statement, nil, err
+	if statement, err = attest.NewYank(y, e.Cksum); err != nil {
+		return nil, nil, fault.New(fault.Usage, "%w", err).WithHint("give a --reason of one line, and an advisory by an id such as CVE-2026-1234")
+	}
+	return statement, nil, nil
 }
 
 func (a *app) handOnYank(to string, data []byte) (result, error) {

@@ -268,7 +268,7 @@ func (a *app) draft(o *releaseOptions) (*draft, error) {
 func (a *app) draftOf(ctx context.Context, o *releaseOptions, file string, signed []byte) (*target, *draft, error) {
 	envelope, err := attest.ParseEnvelope(file, signed)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, mistaken(err, anEnvelope, file, signed)
 	}
 	e, err := a.readEvidence(o)
 	if err != nil {
@@ -991,7 +991,8 @@ func (a *app) verifyEntry(ctx context.Context, policy *attest.Policy, b *attest.
 		return err
 	}
 	if e.Release != account.Release {
-		return fault.New(fault.EvidenceMismatch, "the index has release %s of %s %s, the bundle has %s", e.Release, e.Name, e.Version, account.Release)
+		return fault.New(fault.EvidenceMismatch, "the index has release %s of %s %s, the bundle has %s", e.Release, e.Name, e.Version, account.Release).
+			WithHint("name the index that the bundle is from, or fetch the bundle again")
 	}
 	same, err := x.Bundle(ctx, e)
 	if err != nil {

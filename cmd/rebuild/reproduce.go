@@ -89,6 +89,9 @@ func (o *reproduceOptions) check() error {
 			return thereAlready(o.output)
 		}
 	}
+	if err := atLeastOne(o.run.jobs); err != nil {
+		return err
+	}
 	if o.private && !o.fetch {
 		return fault.New(fault.Usage, "--fetch-private without --fetch: nothing is downloaded").WithHint("give --fetch too, or neither")
 	}
@@ -103,6 +106,7 @@ func (o *reproduceOptions) check() error {
 type reproduction struct {
 	*reproduceOptions
 	a       *app
+	trusted *attest.Policy
 	reader  *opened
 	entry   *index.Entry
 	release attest.Release
@@ -123,6 +127,9 @@ func (a *app) reproduce(ctx context.Context, o *reproduceOptions, reference stri
 	if o.key != "" {
 		if signer, err = a.readKey(o.key); err != nil {
 			return nil, err
+		}
+		if who, known := r.trusted.OperatorOf(signer.Public()); !known || who != o.operator {
+			a.note("warning: policy %s has no operator %s with this key, and would not count the statement", r.trusted.Name(), oneLine(o.operator))
 		}
 	}
 	unlock, err := r.restore(ctx)
@@ -154,7 +161,7 @@ func (a *app) reproduce(ctx context.Context, o *reproduceOptions, reference stri
 
 // readRelease verifies the release by the policy and finds what came out of
 // each of its stages.
-func (a *app) readRelease(ctx context.Context, o *reproduceOptions, reference string) (*reproduction, error) {
+func (a *app) readRelease(ctx context.Context, o *reproduceOptions, which string) (*reproduction, error) {
 	now, _, err := a.judgingTime(o.at)
 	if err != nil {
 		return nil, err
@@ -163,7 +170,7 @@ func (a *app) readRelease(ctx context.Context, o *reproduceOptions, reference st
 	if err != nil {
 		return nil, err
 	}
-	name, version, err := index.SplitReference(reference)
+	name, version, err := reference(which)
 	if err != nil {
 		return nil, err
 	}
@@ -178,6 +185,7 @@ func (a *app) readRelease(ctx context.Context, o *reproduceOptions, reference st
 	if err := r.reader.Commit(); err != nil {
 		return nil, err
 	}
+	r.trusted = policy
 	r.entry, r.release, r.digest = entry, publication.Release().Release(), publication.Release().Digest()
 	return r, r.choose(ctx, policy, now)
 }
@@ -231,7 +239,7 @@ func (r *reproduction) restore(ctx context.Context) (unlock func(), err error) {
 	if err := durable.MkdirAll(durable.OS{}, root); err != nil {
 		return nil, unwritable("--state", err)
 	}
-	if unlock, err = durable.Lock(filepath.Join(root, "reproduce.lock"), true); err != nil {
+	if unlock, err = durable.LockUntil(ctx, filepath.Join(root, "reproduce.lock"), true); err != nil {
 		return nil, unwritable("--state", err)
 	}
 	if err = r.restoreIn(ctx, filepath.Join(root, "pipeline")); err != nil {
@@ -242,7 +250,7 @@ func (r *reproduction) restore(ctx context.Context) (unlock func(), err error) {
 }
 
 func (r *reproduction) restoreIn(ctx context.Context, dir string) error {
-	if err := os.RemoveAll(dir); err != nil { // of an earlier reproduction
+	if err := durable.RemoveAll(dir); err != nil { // of an earlier reproduction
 		return unwritable("--state", err)
 	}
 	hints, err := r.reader.Hints(ctx, r.build.Plan)
@@ -269,7 +277,8 @@ func (r *reproduction) restoreIn(ctx context.Context, dir string) error {
 		return err
 	}
 	_, err = pipeline.Fetch(ctx, pipeline.FetchOptions{
-		Pipeline: r.plan.Pipeline, Lock: lock, State: r.places.state, Client: reach.Client(), Jobs: 4, Events: r.a.fetchEvent,
+		Pipeline: r.plan.Pipeline, Lock: lock, State: r.places.state, Client: reach.Client(), Jobs: 4,
+		Mirrors: pipeline.Mirrors{Of: configured}, Events: r.a.fetchEvent,
 	})
 	if fault.CodeOf(err) == fault.IndexFetch && !reach.Private {
 		r.a.note("servers on this network were not asked; if you trust whoever wrote the hints of the index, give --fetch-private")

@@ -64,6 +64,7 @@ func (a *app) rootCommand() *cobra.Command {
   rebuild run --json
   rebuild verify sha256sum.rbundle --policy policy.toml`,
 		SilenceErrors: true, SilenceUsage: true,
+		PersistentPreRunE: func(c *cobra.Command, _ []string) error { return noEmptyFlag(c) },
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
 	f := root.PersistentFlags()

@@ -117,7 +117,8 @@ func (a *app) readPolicy(path string) (*attest.Policy, error) {
 	if err != nil {
 		return nil, err
 	}
-	return attest.LoadPolicy(path, data)
+	policy, err := attest.LoadPolicy(path, data)
+	return policy, mistaken(err, aPolicy, path, data)
 }
 
 func (a *app) compareCommand() *cobra.Command {
@@ -387,7 +388,7 @@ func expectation(reference, artifacts []string) (attest.Expect, error) {
 	for _, path := range artifacts {
 		info, err := os.Stat(path)
 		if err != nil {
-			return e, fault.New(fault.Usage, "--artifact: %w", err)
+			return e, unread("--artifact "+path, err)
 		}
 		if info.IsDir() {
 			e.Layouts = append(e.Layouts, path)

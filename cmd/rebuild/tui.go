@@ -12,8 +12,8 @@ import (
 	"time"
 	"unicode"
 
+	"rebuild/folder"
 	"rebuild/internal/fault"
-	"rebuild/pipeline"
 	"rebuild/stages"
 )
 
@@ -84,8 +84,13 @@ func (u *ui) finish(command string, r result, err error) int {
 		}
 		return status
 	}
+	out := &lasting{to: u.stdout}
 	if r != nil {
-		r.Print(u.stdout)
+		r.Print(out)
+	}
+	if out.err != nil && err == nil {
+		err = out.err // half a result must not pass for a whole one
+		status = exitStatus(err)
 	}
 	if err != nil {
 		u.printError(err)
@@ -93,10 +98,29 @@ func (u *ui) finish(command string, r result, err error) int {
 	return status
 }
 
+// lasting writes until that fails, and remembers why it did.
+type lasting struct {
+	to  io.Writer
+	err error
+}
+
+func (w *lasting) Write(data []byte) (int, error) {
+	if w.err != nil {
+		return 0, w.err
+	}
+	var n int
+	n, w.err = w.to.Write(data)
+	return n, w.err
+}
+
 func describe(err error) *envelopeError {
 	e := &envelopeError{Code: codeOf(err), Message: err.Error()}
+	if f := asFault(err); e.Code == fault.Interrupted && (f == nil || f.Code != fault.Interrupted) {
+		e.Message, e.Hint = "interrupted before it was done", "run the command again"
+		return e
+	}
 	if f := asFault(err); f != nil {
-		e.Hint, e.Details = orDefault(f.Hint, correction(f)), details(err)
+		e.Hint, e.Details = orDefault(hintOf(err), correction(f)), details(err)
 	}
 	return e
 }
@@ -106,6 +130,17 @@ func asFault(err error) *fault.Error {
 	var f *fault.Error
 	errors.As(err, &f)
 	return f
+}
+
+// hintOf is the hint of the outermost fault in err's chain that has one: who
+// wraps a fault says where it happened, and seldom knows better what to do.
+func hintOf(err error) string {
+	for f := asFault(err); f != nil; f = asFault(f.Err) {
+		if f.Hint != "" {
+			return f.Hint
+		}
+	}
+	return ""
 }
 
 // details gathers the particulars of every fault in err's chain, the outer
@@ -137,8 +172,8 @@ func details(err error) map[string]any {
 // correction is the hint of a refusal that brought none: documents that people
 // write are corrected where the error stands.
 func correction(f *fault.Error) string {
-	switch filepath.Base(f.File) {
-	case pipeline.SettingsFile, stages.SettingsFile, stages.ContainerFile, "policy.toml", "package.toml":
+	switch base := filepath.Base(f.File); {
+	case filepath.Ext(base) == ".toml", base == stages.ContainerFile, base == folder.IgnoreFile:
 	default:
 		return ""
 	}

@@ -15,7 +15,7 @@ import (
 
 	"rebuild/attest/attesttest"
 	"rebuild/index"
-	"rebuild/index/translog"
+	"rebuild/index/indextest"
 )
 
 // cutLog is a log whose writer is gone as soon as a batch is in it.
@@ -34,18 +34,15 @@ func (l cutLog) Append(ctx context.Context, leaves [][]byte) error {
 // file: readers find new lines below an old head.
 func unfinishedIndex(t *testing.T, w *attesttest.World) string {
 	t.Helper()
-	x, dir := historyIndex(t, w)
-	_, _, err := x.AddPackage(t.Context(), emptyPackage(t, "1.0.0"))
+	told := indextest.NewLogged(t, w)
+	_, _, err := told.Open().AddPackage(t.Context(), emptyPackage(t, "1.0.0"))
 	must(t, err)
-	now := func() time.Time { return attesttest.Now }
-	in := index.Writing{Policy: w.LoadPolicy(), Key: attesttest.Key("index"), LogKey: attesttest.Key("log"), Now: now,
-		Log: func(ctx context.Context, dir string) (index.LogWriter, error) {
-			l, err := translog.Open(ctx, dir, translog.Options{Origin: attesttest.Origin, Key: attesttest.Key("log"), Now: now})
-			return cutLog{l}, err
-		}}
-	x, err = index.Open(dir, in)
-	must(t, err)
-	if _, _, err = x.AddPackage(t.Context(), emptyPackage(t, "2.0.0")); !errors.Is(err, errCut) {
+	log, dir := told.In.Log, told.Dir
+	told.In.Log = func(ctx context.Context, dir string) (index.LogWriter, error) {
+		l, err := log(ctx, dir)
+		return cutLog{l}, err
+	}
+	if _, _, err = told.Open().AddPackage(t.Context(), emptyPackage(t, "2.0.0")); !errors.Is(err, errCut) {
 		t.Fatal(err)
 	}
 	data, err := os.ReadFile(filepath.Join(dir, ".staged"))
@@ -111,5 +108,42 @@ func TestAnIndexThatNobodyFinished(t *testing.T) {
 				t.Errorf("%s", told)
 			}
 		})
+	}
+}
+
+// Whoever can read an index can keep its lock: it is served all the same, and who
+// waits for the lock ends when it is told to.
+func TestTheLockOfAnIndexHoldsNobodyUp(t *testing.T) {
+	dir := unfinishedIndex(t, attesttest.New(t))
+	f, err := os.Open(filepath.Join(dir, "lock"))
+	must(t, err)
+	defer f.Close()
+	must(t, syscall.Flock(int(f.Fd()), syscall.LOCK_SH))
+
+	repair := rebuild(t, "index", "fsck", dir, "--repair")
+	must(t, repair.Start())
+	serve := rebuild(t, "index", "serve", dir, "--listen", "127.0.0.1:0")
+	serve.Stdout = nil
+	out, err := serve.StdoutPipe()
+	must(t, err)
+	must(t, serve.Start())
+	url, err := bufio.NewReader(out).ReadString('\n')
+	must(t, err)
+	if !strings.HasPrefix(url, "http://127.0.0.1:") {
+		t.Errorf("%q", url)
+	}
+	for what, c := range map[string]*command{"serve": serve, "fsck": repair} {
+		must(t, c.Process.Signal(syscall.SIGTERM))
+		end := time.AfterFunc(20*time.Second, func() { c.Process.Kill() })
+		_ = c.Wait()
+		if !end.Stop() {
+			t.Errorf("%s does not end", what)
+		}
+	}
+	if status := repair.ProcessState.ExitCode(); status != 130 {
+		t.Errorf("fsck ends with %d: %s", status, repair.err.String())
+	}
+	if told := serve.err.String(); !strings.Contains(told, "lock of the index") {
+		t.Errorf("%s", told)
 	}
 }

@@ -1,13 +1,16 @@
 package main
 
 import (
+	"errors"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"rebuild/index"
 	"rebuild/internal/fault"
+	"rebuild/internal/names"
 )
 
 // A hint for a typing error is the line that was meant, if one word of it is
@@ -23,7 +26,13 @@ func usage(root *cobra.Command, args []string, err error) error {
 	if wrong := count(found, rest, err); wrong != nil {
 		return wrong
 	}
+	if wrong := flagged(found, err); wrong != nil {
+		return wrong
+	}
 	e := fault.New(fault.Usage, "%s", first)
+	if first == "unknown flag: --version" {
+		return e.WithHint("rebuild version")
+	}
 	if flag, ok := strings.CutPrefix(first, "unknown flag: --"); ok {
 		if meant := nearest(flag, flagNames(found)); meant != "" {
 			return e.WithHint("%s", corrected(args, "--"+flag, "--"+meant))
@@ -49,6 +58,99 @@ func count(c *cobra.Command, rest []string, err error) error {
 		return fault.New(fault.Usage, "%s takes no argument, only flags", c.CommandPath()).WithHint("run %s --help", c.CommandPath())
 	}
 	return nil
+}
+
+// flagged says in our words what is wrong with the flags of a command; nil if
+// that is not what is wrong.
+func flagged(c *cobra.Command, err error) error {
+	var value *pflag.InvalidValueError
+	if errors.As(err, &value) {
+		f := value.GetFlag()
+		want, such := valueOf(f.Value.Type())
+		return fault.New(fault.Usage, "--%s %q is not %s", f.Name, value.GetValue(), want).WithHint("give --%s %s", f.Name, such)
+	}
+	var missing, given []string
+	c.Flags().VisitAll(func(f *pflag.Flag) {
+		if f.Annotations[cobra.BashCompOneRequiredFlag] != nil && !f.Changed {
+			missing = append(missing, f.Name)
+		}
+	})
+	switch first := err.Error(); {
+	case strings.HasPrefix(first, "required flag"):
+		e := fault.New(fault.Usage, "no --%s", strings.Join(missing, ", --"))
+		for i, name := range missing {
+			missing[i] = "--" + name + ", " + c.Flags().Lookup(name).Usage
+		}
+		return e.WithHint("give %s", strings.Join(missing, "; and "))
+	case strings.HasPrefix(first, "if any flags in the group"):
+		_, set, _ := strings.Cut(first, "; [")
+		set, _, _ = strings.Cut(set, "]")
+		for _, name := range strings.Fields(set) {
+			given = append(given, "--"+name)
+		}
+		return fault.New(fault.Usage, "%s exclude each other", strings.Join(given, " and ")).WithHint("give one of them")
+	}
+	return nil
+}
+
+// noEmptyFlag refuses a flag that was given with nothing: most often a variable
+// of the shell is unset, and a policy that is not there must not pass for none
+// that was wanted.
+func noEmptyFlag(c *cobra.Command) (err error) {
+	c.Flags().Visit(func(f *pflag.Flag) {
+		if f.Value.Type() == "string" && f.Value.String() == "" && err == nil {
+			err = fault.New(fault.Usage, "--%s is empty", f.Name).WithHint("give it a value, or leave it out; perhaps a variable of the shell is not set")
+		}
+	})
+	return err
+}
+
+// valueOf says what a flag of a type takes, and names one.
+func valueOf(kind string) (want, such string) {
+	switch kind {
+	case "int", "int64":
+		return "a whole number", "NUMBER, such as 8"
+	case "duration":
+		return "a time with its unit", "TIME, such as 90s or 10m"
+	case "bool":
+		return "true or false", "alone"
+	}
+	return "what it takes", strings.ToUpper(kind)
+}
+
+// atLeastOne refuses a number of things at one time that is none.
+func atLeastOne(jobs int) error {
+	if jobs < 1 {
+		return fault.New(fault.Usage, "--jobs %d: nothing would be done", jobs).WithHint("give --jobs 1, or leave it out")
+	}
+	return nil
+}
+
+// reference splits NAME or NAME@VERSION of a command line.
+func reference(text string) (name, version string, err error) {
+	if name, version, err = index.SplitReference(text); err != nil {
+		return "", "", fault.New(fault.Usage, "%q is not NAME or NAME@VERSION: %w", text, err).WithHint("%s", meant(text))
+	}
+	return name, version, nil
+}
+
+// meant is the hint for what people write instead of NAME or NAME@VERSION.
+func meant(text string) string {
+	name, version, _ := strings.Cut(text, "@")
+	switch {
+	case strings.HasSuffix(text, ".rbundle"):
+		return "a bundle is judged by: rebuild verify " + text + " --policy policy.toml"
+	case strings.HasSuffix(text, ".tar"):
+		return "an archive is looked into by: rebuild pkg files " + text
+	case names.Package(name) == nil:
+		for _, guess := range []string{strings.TrimPrefix(version, "v"), strings.TrimPrefix(version, "v") + ".0", strings.TrimPrefix(version, "v") + ".0.0"} {
+			if names.Version(guess) == nil {
+				return "write " + name + "@" + guess
+			}
+		}
+		return "write " + name + "@VERSION with three numbers such as 1.0.0, or " + name + " for the newest"
+	}
+	return "name one package, such as sha256sum@1.0.0"
 }
 
 // idle refuses flags that would do nothing in the form in which a command is

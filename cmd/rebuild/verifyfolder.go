@@ -44,13 +44,15 @@ func isFolder(path string) bool {
 func readBundle(policy *attest.Policy, file string, in *largeInput) (*attest.Bundle, error) {
 	if in.size > smallBundle {
 		defer sparingly()()
-		return attest.ReadBundle(file, in, in.size, func(release []byte) error { return admit(policy, release) })
+		b, err := attest.ReadBundle(file, in, in.size, func(release []byte) error { return admit(policy, release) })
+		return b, mistaken(err, aBundle, file, in.begin())
 	}
 	data := make([]byte, in.size)
 	if _, err := io.ReadFull(io.NewSectionReader(in, 0, in.size), data); err != nil {
-		return nil, fault.New(fault.Usage, "%s: %w", file, cause(err))
+		return nil, unread(file, err)
 	}
-	return attest.ReadBundle(file, bytes.NewReader(data), in.size, nil)
+	b, err := attest.ReadBundle(file, bytes.NewReader(data), in.size, nil)
+	return b, mistaken(err, aBundle, file, data)
 }
 
 // admit does not ask when: a logged release is judged as of its leaf, which is
@@ -123,7 +125,8 @@ func bundleNames(root *os.Root, dir string) ([]string, error) {
 			names = append(names, e.Name())
 		}
 		if len(names) > maxBundles {
-			return fault.New(fault.Structure, "more than %d bundles, no more are read", maxBundles).At(dir, 0)
+			return fault.New(fault.Structure, "more than %d bundles, no more are read", maxBundles).At(dir, 0).
+				WithHint("name a folder with fewer of them")
 		}
 		return nil
 	})
