@@ -135,7 +135,8 @@ fuzz:
 	  done; done; done
 
 # Every check of the verifying code switched off, one after the other: a vector
-# must notice. make mutate MUTATE=attest/policy.go tries those of one file.
+# must notice, or a test where the check is of a disk or a peer. make mutate
+# MUTATE=attest/policy.go tries those of one file.
 mutate:
 	$(GO) run ./internal/mutate $(MUTATE)
 
