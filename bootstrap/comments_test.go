@@ -165,7 +165,7 @@ func decoded(inst x86asm.Inst, address int, comment string) string {
 func intel(inst x86asm.Inst) string {
 	s := x86asm.IntelSyntax(inst, 0, nil)
 	switch inst.Op {
-	case x86asm.LODSB, x86asm.LODSD, x86asm.MOVSB, x86asm.MOVSD, x86asm.CMPSD,
+	case x86asm.LODSB, x86asm.LODSD, x86asm.MOVSB, x86asm.MOVSD, x86asm.CMPSB, x86asm.CMPSD,
 		x86asm.STOSB, x86asm.STOSW, x86asm.STOSD, x86asm.STOSQ:
 	default:
 		return s
@@ -175,7 +175,7 @@ func intel(inst x86asm.Inst) string {
 		return first
 	}
 	second, _, _ := strings.Cut(rest, " ")
-	if inst.Op == x86asm.CMPSD {
+	if inst.Op == x86asm.CMPSB || inst.Op == x86asm.CMPSD {
 		return "repe " + second // what this prefix is called where there is a result
 	}
 	return "rep " + second
@@ -253,13 +253,17 @@ func mnemonic(inst x86asm.Inst) string {
 		}
 		return op + strconv.Itoa(8*inst.PCRel)
 	}
-	s := intel(inst)
+	s := scaled.ReplaceAllString(intel(inst), "$2*$1")
 	for _, a := range inst.Args {
-		if _, ok := a.(x86asm.Reg); ok { // it gives the size of a memory operand away
+		widens := inst.Op == x86asm.MOVZX || inst.Op == x86asm.MOVSX
+		if _, ok := a.(x86asm.Reg); ok && !widens { // it gives the size of a memory operand away
 			s = sizeWord.ReplaceAllString(s, "")
 		}
 	}
 	s = strings.NewReplacer("[0x11111111", "[d32", "+0x11111111", "+d32", "+0x11", "+d8").Replace(s)
 	s = strings.NewReplacer("0x11111111", "i32", "0x1111", "i16", "0x11", "i8").Replace(s)
+	if first, operand, _ := strings.Cut(s, " "); strings.HasPrefix(op, "set") && first != op {
+		s = op + " " + operand // setz and sete are the same, but jumps are called je
+	}
 	return strings.NewReplacer(" ptr [", "[", ", ", ",", " ", "_").Replace(s)
 }
