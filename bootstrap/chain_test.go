@@ -28,10 +28,11 @@ const (
 	amd64Text  = "../stages/asm/src/amd64.asm"
 	elfText    = "../stages/asm/src/elf.asm"
 	sumText    = "../stages/sha256sum/src/sha256sum.asm"
+	ccaText    = "../stages/cca/src/cca.asm"
 )
 
 // bin is the folder with the programs of the chain, built once by TestMain in
-// the order of the stages: hex0, same, labels, asm, sha256sum.
+// the order of the stages: hex0, same, labels, asm, sha256sum, cca.
 var bin string
 
 func TestMain(m *testing.M) {
@@ -76,6 +77,7 @@ func buildChain(dir string) error {
 		"asm-from-labels DIR/asm " + asmText,
 		"same DIR/asm-from-labels DIR/asm",
 		"asm DIR/sha256sum " + amd64Text + " " + elfText + " " + sumText,
+		"asm DIR/cca " + amd64Text + " " + elfText + " " + ccaText,
 	} {
 		args := strings.Fields(strings.ReplaceAll(step, "DIR", dir))
 		if out, err := exec.Command(filepath.Join(dir, args[0]), args[1:]...).CombinedOutput(); err != nil {
@@ -171,6 +173,7 @@ func TestChainEqualsTwins(t *testing.T) {
 		{"asm-from-labels", func() ([]byte, error) { return labels(asmText) }},
 		{"asm", func() ([]byte, error) { return asm(asmText) }},
 		{"sha256sum", func() ([]byte, error) { return asm(amd64Text, elfText, sumText) }},
+		{"cca", func() ([]byte, error) { return asm(amd64Text, elfText, ccaText) }},
 	} {
 		want, err := test.twin()
 		if got := read(t, filepath.Join(bin, test.name)); err != nil || !bytes.Equal(got, want) {
@@ -184,9 +187,10 @@ func TestModes(t *testing.T) {
 	needChain(t)
 	dir := t.TempDir()
 	write(t, dir, "in", []byte("41\n"))
+	write(t, dir, "in.c", []byte("long start(long argc, char **argv) { return !argc + !argv; }\n"))
 	for _, umask := range []int{0, 0o022, 0o777} {
 		old := syscall.Umask(umask)
-		for _, args := range [][]string{{"hex0", "in", "out"}, {"labels", "out", "in"}, {"asm", "out", "in"}} {
+		for _, args := range [][]string{{"hex0", "in", "out"}, {"labels", "out", "in"}, {"asm", "out", "in"}, {"cca", "out", "in.c"}} {
 			status, _, _ := program(t, dir, nil, args[0], args[1:]...)
 			info, err := os.Stat(filepath.Join(dir, "out"))
 			if status != 0 || err != nil || info.Mode() != 0o755 {
@@ -204,6 +208,7 @@ func TestFailingCalls(t *testing.T) {
 	needChain(t)
 	dir := t.TempDir()
 	write(t, dir, "in", []byte("41\n"))
+	write(t, dir, "in.c", []byte("long start(long argc, char **argv) { return !argc + !argv; }\n"))
 	for args, message := range map[string]string{
 		"hex0": "", "hex0 in": "", "hex0 in out more": "", "hex0 none out": "", "hex0 . out": "",
 		"hex0 in none/out": "", "hex0 in .": "", "hex0 in /dev/full": "",
@@ -224,6 +229,15 @@ func TestFailingCalls(t *testing.T) {
 		"asm none/out in":      "asm: can not write: none/out",
 		"asm /dev/full in":     "asm: can not write: /dev/full",
 		"asm out /dev/zero":    "asm: too big: /dev/zero",
+		"cca":                  "cca: usage: cca OUT IN...",
+		"cca out":              "cca: usage: cca OUT IN...",
+		"cca out none":         "cca: can not read: none",
+		"cca out in.c none":    "cca: can not read: none",
+		"cca out .":            "cca: can not read: .",
+		"cca none/out in.c":    "cca: can not write: none/out",
+		"cca . in.c":           "cca: can not write: .",
+		"cca /dev/full in.c":   "cca: can not write: /dev/full",
+		"cca out /dev/zero":    "cca: too big: /dev/zero",
 	} {
 		argv := strings.Fields(args)
 		status, stdout, stderr := program(t, dir, nil, argv[0], argv[1:]...)
@@ -275,10 +289,31 @@ func TestSizesInDocs(t *testing.T) {
 	}
 }
 
+// TestHello: the program that "rebuild init" gives to start from has a mnemonic of
+// its own, which the table must not have.
+func TestHello(t *testing.T) {
+	needChain(t)
+	dir := t.TempDir()
+	args := []string{filepath.Join(dir, "hello")}
+	for _, text := range []string{amd64Text, elfText, "../cmd/rebuild/hello/hello/src/hello.asm"} {
+		path, err := filepath.Abs(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		args = append(args, path)
+	}
+	if status, _, stderr := program(t, dir, nil, "asm", args...); status != 0 {
+		t.Fatalf("status %d, %q", status, stderr)
+	}
+	if out, err := exec.Command(args[0]).Output(); err != nil || string(out) != "hello\n" {
+		t.Errorf("%q, %v", out, err)
+	}
+}
+
 // TestHeaders reads every program's headers with another reader than Linux.
 func TestHeaders(t *testing.T) {
 	needChain(t)
-	for _, name := range []string{"hex0", "same", "labels", "asm", "sha256sum"} {
+	for _, name := range []string{"hex0", "same", "labels", "asm", "sha256sum", "cca"} {
 		f, err := elf.Open(filepath.Join(bin, name))
 		if err != nil {
 			t.Fatal(name, err)

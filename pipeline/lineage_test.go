@@ -42,7 +42,7 @@ func seeded(more ...string) string {
 // What would go wrong: the shipped recipes hold something that nobody can
 // read, or a result can not be signed because figures disagree with the plan.
 func TestLineageOfTheShippedRecipes(t *testing.T) {
-	p, err := pipeline.LoadFS(stages.Builtin(), "builtin")
+	p, err := pipeline.LoadFS(stages.Builtin(), "seed", "builtin:seed")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -105,9 +105,14 @@ func Load(dir, display string, builtin fs.FS) (*Pipeline, error) {
 	return load(h, builtin)
 }
 
-// LoadFS reads a pipeline from the root of a file system, such as the embedded
-// recipes. Its stages lie in the same file system.
-func LoadFS(fsys fs.FS, display string) (*Pipeline, error) {
+// LoadFS reads a pipeline from a folder of a file system, such as the embedded
+// recipes. Its stages lie in the same file system, where "builtin:NAME" is a folder
+// of the root.
+func LoadFS(root fs.FS, folder, display string) (*Pipeline, error) {
+	fsys, err := fs.Sub(root, folder)
+	if err != nil {
+		return nil, err
+	}
 	h := home{name: display, fsys: fsys}
 	h.stage = func(folder string) (fs.FS, string, error) {
 		if !fs.ValidPath(folder) {
@@ -115,7 +120,7 @@ func LoadFS(fsys fs.FS, display string) (*Pipeline, error) {
 		}
 		return fsys, folder, nil
 	}
-	return load(h, fsys)
+	return load(h, root)
 }
 
 func load(h home, builtin fs.FS) (*Pipeline, error) {

@@ -126,7 +126,7 @@ func TestLoadOrdersStages(t *testing.T) {
 }
 
 func TestLoadFS(t *testing.T) {
-	p, err := pipeline.LoadFS(builtin, "builtin:")
+	p, err := pipeline.LoadFS(builtin, ".", "builtin:")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +137,7 @@ func TestLoadFS(t *testing.T) {
 		t.Errorf("%v %v", lock, err)
 	}
 	out := fstest.MapFS{"pipeline.toml": {Data: []byte(head + "platforms = [\"linux/amd64\"]\nstages = [\"../a\"]\ntargets = [\"a\"]\n")}}
-	_, err = pipeline.LoadFS(out, "x")
+	_, err = pipeline.LoadFS(out, ".", "x")
 	wantFault(t, err, fault.Semantic, "x/pipeline.toml", 4, "leads out")
 }
 
@@ -168,7 +168,7 @@ func FuzzLoad(f *testing.F) {
 			"b/stage.toml":    {Data: []byte("schema_version = \"rebuild.stage@1.0.0\"\nname = \"b\"\ninputs = [\"stage/a\"]\n")},
 			"b/Containerfile": {Data: []byte("FROM stage/a\n")},
 		}
-		p, err := pipeline.LoadFS(fsys, "x")
+		p, err := pipeline.LoadFS(fsys, ".", "x")
 		if err != nil {
 			var e *fault.Error
 			if !errors.As(err, &e) || e.File == "" || !slices.Contains([]int{19, 30, 31}, e.Code.Exit()) {

@@ -109,7 +109,7 @@ func TestLockRefuses(t *testing.T) {
 		_, err := load(t, dir).ReadLock()
 		wantFault(t, err, code, "rebuild.lock", 0, "")
 	}
-	p, err := pipeline.LoadFS(builtin, "builtin:")
+	p, err := pipeline.LoadFS(builtin, ".", "builtin:")
 	if err != nil {
 		t.Fatal(err)
 	}

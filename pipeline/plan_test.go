@@ -289,7 +289,7 @@ func TestContextsRemember(t *testing.T) {
 
 // The pipeline in the program and the one in a checkout are one plan.
 func TestPlanOfTheBuiltinPipeline(t *testing.T) {
-	embedded, err := pipeline.LoadFS(stages.Builtin(), "builtin:")
+	embedded, err := pipeline.LoadFS(stages.Builtin(), ".", "builtin")
 	if err != nil {
 		t.Fatal(err)
 	}

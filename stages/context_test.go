@@ -175,6 +175,9 @@ func TestBuiltinEqualsFolder(t *testing.T) {
 		if !e.IsDir() {
 			continue
 		}
+		if _, err := fs.Stat(stages.Builtin(), e.Name()+"/pipeline.toml"); err == nil {
+			continue // a pipeline of these stages, which LoadFS reads
+		}
 		embedded, err := stages.Load(stages.Builtin(), e.Name(), "builtin:"+e.Name())
 		if err != nil {
 			t.Error(err)
