@@ -75,7 +75,7 @@ func benchEngine(b *testing.B, dir string) *Engine {
 
 func runWhole(b *testing.B, dir string) ([]pipeline.Job, time.Duration) {
 	began := time.Now()
-	p, err := pipeline.LoadFS(stages.Builtin(), "builtin")
+	p, err := pipeline.LoadFS(stages.Builtin(), "seed", "builtin:seed")
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -33,10 +34,16 @@ import (
 
 func (a *app) demoCommand() *cobra.Command {
 	var keep string
+	var full bool
 	c := a.verb("demo", "Build from the seed as three rebuilders, agree, sign, verify; then catch a changed byte",
 		`  rebuild demo
-  rebuild demo --keep demo`, cobra.NoArgs, func(ctx context.Context, _ []string) (result, error) {
-			d, err := newDemo(a, keep)
+  rebuild demo --keep demo
+  rebuild demo --full`, cobra.NoArgs, func(ctx context.Context, _ []string) (result, error) {
+			part := shortPlay
+			if full {
+				part = fullPlay
+			}
+			d, err := newDemo(a, part, keep)
 			if err != nil {
 				return nil, err
 			}
@@ -44,6 +51,7 @@ func (a *app) demoCommand() *cobra.Command {
 			return nil, d.play(ctx)
 		})
 	c.Flags().StringVar(&keep, "keep", "", "leave everything in this new folder")
+	c.Flags().BoolVar(&full, "full", false, "the whole chain, from the seed to a C compiler; fetches that compiler's source")
 	return c
 }
 
@@ -57,8 +65,22 @@ type demo struct {
 	self       string
 	rebuilders []*rebuilder
 	began      time.Time
-	altered    alteration
+	piece
 }
+
+// piece is what is played: a built-in pipeline and the package that is made of its
+// target.
+type piece struct {
+	pipeline string // value of --pipeline
+	metadata string // of the package, in the built-in recipes
+	altered  alteration
+	fetched  bool // it has sources from outside
+}
+
+var (
+	shortPlay = piece{pipeline: builtinSeed, metadata: "sha256sum/package.toml", altered: theByte}
+	fullPlay  = piece{pipeline: builtin, metadata: "tcc/package.toml", altered: alteration{file: "tools/src/run.c", text: "ended by signal"}, fetched: true}
+)
 
 // rebuilder is one operator with surroundings of its own.
 type rebuilder struct {
@@ -85,15 +107,12 @@ type alteration struct {
 // test, so nothing but another rebuilder's result shows the change.
 var theByte = alteration{file: "sha256sum/src/sha256sum.asm", text: `FAILED" 0a`}
 
-const (
-	seedText    = "hex0/src/hex0.hex0"
-	packageText = "sha256sum/package.toml"
-)
+const seedText = "hex0/src/hex0.hex0"
 
 const demoUser = 65534 // nobody, who exists everywhere
 
-func newDemo(a *app, keep string) (*demo, error) {
-	d := &demo{a: a, out: narration(a), keep: keep != "", began: a.now(), altered: theByte}
+func newDemo(a *app, part piece, keep string) (*demo, error) {
+	d := &demo{a: a, out: narration(a), keep: keep != "", began: a.now(), piece: part}
 	var err error
 	if d.self, err = os.Executable(); err != nil {
 		return nil, err
@@ -153,7 +172,7 @@ func (d *demo) clean() {
 
 func (d *demo) play(ctx context.Context) error {
 	for _, act := range []func(context.Context) error{
-		d.showSeed, d.castRebuilders, d.rebuildAll, d.agree, d.release, d.verify, d.changeOneByte,
+		d.showSeed, d.castRebuilders, d.fetch, d.rebuildAll, d.agree, d.release, d.verify, d.changeOneByte,
 	} {
 		if err := act(ctx); err != nil {
 			return err
@@ -363,11 +382,40 @@ func (r *rebuilder) as(cmd *exec.Cmd) {
 	}
 }
 
+// fetch brings the sources from outside into the store of each rebuilder: once
+// from a mirror, and from there, by their digests, for the others.
+func (d *demo) fetch(ctx context.Context) error {
+	if !d.fetched {
+		return nil
+	}
+	began := d.a.now()
+	var got fetchResult
+	if err := d.answer(ctx, 0, nil, &got, "fetch", "--pipeline", d.pipeline, "--state", d.path("fetched")); err != nil {
+		return err
+	}
+	for _, r := range d.rebuilders {
+		if err := d.handOn(ctx, r, r.state); err != nil {
+			return err
+		}
+	}
+	d.step(began, "fetch", "%s, %d bytes, by sha256", strings.Join(got.Fetched, ", "), got.Bytes)
+	return nil
+}
+
+// handOn brings what was fetched into another state root.
+func (d *demo) handOn(ctx context.Context, r *rebuilder, state string) error {
+	if !d.fetched {
+		return nil
+	}
+	blobs := filepath.Join(pipeline.StoreDir(d.path("fetched")), "blobs", "sha256")
+	return d.answer(ctx, 0, r.as, nil, "fetch", "--pipeline", d.pipeline, "--state", state, "--mirror", blobs)
+}
+
 func (d *demo) rebuildAll(ctx context.Context) error {
 	for _, r := range d.rebuilders {
 		began := d.a.now()
 		var built runResult
-		if err := d.rebuild(ctx, r, r.state, builtin, &built); err != nil {
+		if err := d.rebuild(ctx, r, r.state, d.pipeline, &built); err != nil {
 			return err
 		}
 		d.step(began, r.name, "%-58s -> %s", r.said, short(built.Targets[0].Manifest))
@@ -377,7 +425,7 @@ func (d *demo) rebuildAll(ctx context.Context) error {
 			}
 		}
 		var signed attestResult
-		if err := d.answer(ctx, 0, nil, &signed, "attest", "--state", r.state, "--pipeline", builtin,
+		if err := d.answer(ctx, 0, nil, &signed, "attest", "--state", r.state, "--pipeline", d.pipeline,
 			"--operator", r.name, "--key", d.path("home", r.name+".key"), "--out", d.path("results")); err != nil {
 			return err
 		}
@@ -393,7 +441,7 @@ func (d *demo) repeat(ctx context.Context, r *rebuilder, want store.Digest) erro
 	r.vary = r.again
 	defer func() { r.vary = once }()
 	var built runResult
-	if err := d.rebuild(ctx, r, r.state, builtin, &built, "--fresh"); err != nil {
+	if err := d.rebuild(ctx, r, r.state, d.pipeline, &built, "--fresh"); err != nil {
 		return err
 	}
 	if got := built.Targets[0].Manifest; got != want {
@@ -436,7 +484,7 @@ func (d *demo) agree(ctx context.Context) error {
 }
 
 func (d *demo) releaseArgs(results, out string) []string {
-	return []string{"release", "--pipeline", builtin, "--policy", d.path("policy.toml"), "--results", results,
+	return []string{"release", "--pipeline", d.pipeline, "--policy", d.path("policy.toml"), "--results", results,
 		"--package", d.path("package.toml"), "--state", d.rebuilders[0].state,
 		"--key", d.path("home", "signer-1.key"), "--key", d.path("home", "signer-2.key"),
 		"--index", d.path(out, "index"), "--index-key", d.path("home", "index.key"), "--out", d.path(out)}
@@ -444,7 +492,7 @@ func (d *demo) releaseArgs(results, out string) []string {
 
 func (d *demo) release(ctx context.Context) error {
 	began := d.a.now()
-	text, err := fs.ReadFile(stages.Builtin(), packageText)
+	text, err := fs.ReadFile(stages.Builtin(), d.metadata)
 	if err != nil {
 		return err
 	}
@@ -501,6 +549,9 @@ func (d *demo) changeOneByte(ctx context.Context) error {
 		return err
 	}
 	state := filepath.Join(east.home, "altered")
+	if err := d.handOn(ctx, east, state); err != nil {
+		return err
+	}
 	var built runResult
 	if err := d.rebuild(ctx, east, state, recipes, &built); err != nil {
 		return err
@@ -537,6 +588,9 @@ func (d *demo) alter() (string, error) {
 	if err := os.CopyFS(dir, stages.Builtin()); err != nil {
 		return "", err
 	}
+	if err := d.usePipeline(dir); err != nil {
+		return "", err
+	}
 	file := filepath.Join(dir, d.altered.file)
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -549,6 +603,17 @@ func (d *demo) alter() (string, error) {
 	d.altered.offset, d.altered.from, d.altered.to = at, text[at], text[at]^0x20
 	text[at] = d.altered.to
 	return dir, os.WriteFile(file, text, 0o644)
+}
+
+// usePipeline makes the pipeline that is played that of a copy of the recipes.
+func (d *demo) usePipeline(dir string) error {
+	folder, _ := builtinFolder(d.pipeline)
+	text, err := fs.ReadFile(stages.Builtin(), path.Join(folder, pipeline.SettingsFile))
+	if err != nil {
+		return err
+	}
+	text = bytes.ReplaceAll(text, []byte(builtin+":"), nil) // its stages are those of the copy
+	return os.WriteFile(filepath.Join(dir, pipeline.SettingsFile), text, 0o644)
 }
 
 // lie copies the honest statements of the others and adds east's: what its

@@ -72,7 +72,7 @@ func fixedSurroundings() []surroundings {
 
 // demoSurroundings are those of the rebuilders in the demo.
 func demoSurroundings(t *testing.T) []surroundings {
-	d, err := newDemo(&app{ui: ui{world: world{now: time.Now}}}, "")
+	d, err := newDemo(&app{ui: ui{world: world{now: time.Now}}}, shortPlay, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +92,7 @@ func demoSurroundings(t *testing.T) []surroundings {
 func digestsOf(t *testing.T, s surroundings) runResult {
 	t.Helper()
 	state := stateRoot(t, s.memory)
-	from := builtin
+	from := builtinSeed
 	if s.recipe != nil {
 		from = s.recipe(t)
 	}
@@ -223,6 +223,7 @@ func recipesOnDisk(t *testing.T) string {
 	if err := os.CopyFS(dir, stages.Builtin()); err != nil {
 		t.Fatal(err)
 	}
+	must(t, (&demo{piece: shortPlay}).usePipeline(dir))
 	old := time.Date(1999, 12, 31, 23, 59, 59, 0, time.UTC)
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {

@@ -50,7 +50,7 @@ func loaders(t testing.TB) map[string]func(data []byte) error {
 				all[name+"/stage.toml"] = &fstest.MapFile{Data: []byte("schema_version = \"rebuild.stage@1.0.0\"\nname = \"" + name + "\"\n")}
 				all[name+"/Containerfile"] = &fstest.MapFile{Data: []byte("FROM scratch\n")}
 			}
-			_, err := pipeline.LoadFS(all, "p")
+			_, err := pipeline.LoadFS(all, ".", "p")
 			return err
 		},
 		"package": func(data []byte) error { _, _, err := attest.LoadPackage("package.toml", data); return err },
@@ -211,7 +211,7 @@ func TestD12_ReleasedImageNeedsNoFileOfOurs(t *testing.T) {
 	t.Parallel()
 	needEngine(t)
 	state := stateRoot(t, false)
-	_, r := answerOf[runResult](t, rebuild(t, "run", "--pipeline", "builtin", "--state", state, "--json", "--progress", "quiet").must(t))
+	_, r := answerOf[runResult](t, rebuild(t, "run", "--pipeline", builtinSeed, "--state", state, "--json", "--progress", "quiet").must(t))
 	blobs, err := store.Open(pipeline.StoreDir(state))
 	if err != nil {
 		t.Fatal(err)

@@ -116,7 +116,7 @@ func (a *app) migratePaths(args []string) ([]string, error) {
 		return nil, err
 	}
 	places := []string{at.state}
-	if a.dir != builtin {
+	if _, ours := builtinFolder(a.dir); !ours {
 		if _, err := os.Stat(filepath.Join(a.dir, pipeline.SettingsFile)); err == nil {
 			places = append([]string{a.dir}, places...)
 		}

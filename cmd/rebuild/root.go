@@ -32,8 +32,12 @@ type app struct {
 	result  result
 }
 
-// builtin is the --pipeline value that means the recipes in this binary.
-const builtin = "builtin"
+// The values of --pipeline that mean recipes in this binary: from the seed to a C
+// compiler, and to the first program of use.
+const (
+	builtin     = "builtin"
+	builtinSeed = "builtin:seed"
+)
 
 // run is main without the process: it parses args, runs one command, prints
 // its end and returns the exit status.
@@ -71,7 +75,7 @@ func (a *app) rootCommand() *cobra.Command {
 	f.BoolVar(&a.json, "json", false, "print one JSON envelope on stdout, on failure too")
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "print no notes on stderr")
 	f.StringVar(&a.state, "state", a.getenv("REBUILD_STATE"), "state root (default: the XDG data and cache folders)")
-	f.StringVarP(&a.dir, "pipeline", "C", ".", `folder of pipeline.toml, or "builtin"`)
+	f.StringVarP(&a.dir, "pipeline", "C", ".", `folder of pipeline.toml, or "builtin" or "builtin:seed"`)
 	f.StringVar(&a.progress, "progress", orDefault(a.getenv("REBUILD_PROGRESS"), "auto"), "auto, tty, plain, rawjson or quiet")
 	f.StringVar(&a.runc, "runc", a.getenv("REBUILD_RUNC"), "runc to run stages with (default: the embedded one)")
 	root.AddCommand(
@@ -169,10 +173,20 @@ func (a *app) xdg(variable, fallback string) (string, error) {
 	return filepath.Join(home, fallback, "rebuild"), nil
 }
 
+// builtinFolder is the folder of the recipes in this binary that a value of
+// --pipeline means.
+func builtinFolder(dir string) (string, bool) {
+	if dir == builtin {
+		return ".", true
+	}
+	name, ok := strings.CutPrefix(dir, builtin+":")
+	return name, ok && fs.ValidPath(name)
+}
+
 // load reads the pipeline that --pipeline names.
 func (a *app) load() (*pipeline.Pipeline, error) {
-	if a.dir == builtin {
-		return pipeline.LoadFS(stages.Builtin(), builtin)
+	if folder, ok := builtinFolder(a.dir); ok {
+		return pipeline.LoadFS(stages.Builtin(), folder, a.dir)
 	}
 	if _, err := os.Stat(filepath.Join(a.dir, pipeline.SettingsFile)); errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return nil, fault.New(fault.Usage, "no %s in %s", pipeline.SettingsFile, a.dir).
