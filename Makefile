@@ -1,4 +1,5 @@
 # make demo   build from the seed as three rebuilders, agree, sign, verify
+# make demo-full  the same, from the seed to a C compiler
 # make test   everything that CI runs but the race detector, foreign programs and
 #             the mutation run
 #
@@ -24,7 +25,7 @@ EMBEDDED  := engine/embedded
 TESTENV   := REBUILD_REQUIRE_ENGINE=1 REBUILD_STOCK=$(CURDIR)/bin/stock
 STEP       = @sh scripts/step.sh
 
-.PHONY: build demo test test-race test-interop test-self publishers faults sweep mutate cover bench lint vet staticcheck fuzz clean deps
+.PHONY: build demo demo-full test test-race test-interop test-chain test-self publishers faults sweep mutate cover bench lint vet staticcheck fuzz clean deps
 
 build: bin/rebuild
 
@@ -50,6 +51,11 @@ deps:
 
 demo: build
 	bin/rebuild demo $(DEMOFLAGS)
+
+# The same from the seed to a C compiler, tcc, whose source it fetches from the
+# mirror that apt is configured with.
+demo-full: build
+	bin/rebuild demo --full $(DEMOFLAGS)
 
 # The stock buildkitd and buildctl that exporter digests are compared with.
 bin/stock/buildkitd: engine/stock/go.mod engine/stock/go.sum
@@ -108,6 +114,14 @@ publishers: $(EMBEDDED)/runc.gz
 # operation, TMPDIR=/dev/shm spares the disk.
 faults: $(EMBEDDED)/runc.gz
 	env $(TESTENV) REBUILD_FAULTS=1 $(GO) test -tags $(TAGS) -run 'FaultsAtEveryCall$(FAULTS)' -count 1 -v -timeout 4h ./cmd/rebuild
+
+# The way from the seed to tcc from several starts, tcc's own test programs, and ten
+# thousand generated programs for each of the two compilers before it.
+PROGRAMS  ?= 10000
+test-chain: build
+	bin/rebuild fetch --pipeline builtin --state bin/chain --quiet
+	env REBUILD_TCC_SOURCE=$(CURDIR)/bin/chain/store/blobs/sha256/d63c113bcdd657f51c8ee197a0b0a24203603313e19a52b5f678d40ab7f5df35 \
+	  $(GO) test -count 1 -v -timeout 60m -run 'Tcc|Random|Generated' ./bootstrap -cca.programs $(PROGRAMS) -ccb.programs $(PROGRAMS)
 
 # Other programs read what we export, and refuse what is not what was signed.
 test-interop: $(EMBEDDED)/runc.gz
