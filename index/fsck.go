@@ -517,14 +517,12 @@ func (c *checker) checkSignature(e *Entry) error {
 // the leaf of the signature. Without one it may have ended since.
 func (c *checker) indexKey(e *Entry) (attest.PublicKey, error) {
 	policy := c.x.in.Policy
-	if c.history != nil && c.history.packages[e.Name] != nil {
-		if leaf := c.history.packages[e.Name].signed[e.Version]; leaf != nil {
-			at, err := attest.ParseTime(leaf.At)
-			if err != nil {
-				return attest.PublicKey{}, err
-			}
-			return policy.IndexKeyAt(e.Signature.KeyID, at, leaf.Seq)
+	if leaf := c.history.signedBy(e); leaf != nil {
+		at, err := attest.ParseTime(leaf.At)
+		if err != nil {
+			return attest.PublicKey{}, err
 		}
+		return policy.IndexKeyAt(e.Signature.KeyID, at, leaf.Seq)
 	}
 	k, err := policy.IndexKey(e.Signature.KeyID, c.x.in.Now())
 	if fault.CodeOf(err) == fault.KeyExpired {

@@ -133,6 +133,7 @@ func TestFsckNamesEachDamage(t *testing.T) {
 		"foreign line":        {line, swap(`"version":"0.2.0"`, `"version":"0.3.0"`), fault.ViewMismatch, "", false},
 		"changed line":        {"to/ol/tool", swap(`"assurance"`, `"advisories":["A"],"assurance"`), fault.Unyanked, "", false},
 		"line in no leaf":     {"al/ie/alien", func([]byte) []byte { return b.lineOf("alien") }, fault.ViewMismatch, "", false},
+		"signed in no leaf":   {"al/ie/alien", func([]byte) []byte { return b.lineOf("alien", attesttest.Key("index")) }, fault.ViewMismatch, "", false},
 		"not a line":          {line, flip, fault.Parse, "", false},
 		"object":              {object(), flip, fault.CksumMismatch, "", false},
 		"no object":           {object(), gone, fault.FileMissing, "", false},
@@ -285,9 +286,12 @@ func (b *bench) entry(name, version string) *Entry {
 	return e
 }
 
-func (b *bench) lineOf(name string) []byte {
+func (b *bench) lineOf(name string, keys ...attest.Signer) []byte {
 	b.t.Helper()
 	e := &Entry{SchemaVersion: "rebuild.index-entry@1.0.0", Name: name, Version: "1.0.0", Cksum: store.DigestOf(nil).Hex(), Assurance: AssuranceNone}
+	for _, k := range keys {
+		b.must(e.Sign(k))
+	}
 	line, err := e.Encode()
 	b.must(err)
 	return append(line, '\n')

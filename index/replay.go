@@ -323,6 +323,15 @@ func (c *checker) past(h *replayed, name string) (*pastPackage, error) {
 	return h.packages[name], nil
 }
 
+// signedBy returns the leaf since which a line is signed, nil if there is none or no
+// log.
+func (h *replayed) signedBy(e *Entry) *attest.Event {
+	if h == nil || h.packages[e.Name] == nil {
+		return nil
+	}
+	return h.packages[e.Name].signed[e.Version]
+}
+
 // set puts a file under the view.
 func (h *replayed) set(file string, d store.Digest) {
 	h.files[file] = d
