@@ -1,7 +1,7 @@
 # make demo   build from the seed as three rebuilders, agree, sign, verify
 # make demo-full  the same, from the seed to a C compiler
-# make test   everything that CI runs but the race detector, foreign programs and
-#             the mutation run
+# make test   everything that CI runs but the race detector, foreign programs, the
+#             long tests of the chain and the mutation run
 #
 # One build configuration serves build, vet and tests, so that BuildKit is
 # compiled once.
@@ -120,7 +120,7 @@ faults: $(EMBEDDED)/runc.gz
 PROGRAMS  ?= 10000
 test-chain: build
 	bin/rebuild fetch --pipeline builtin --state bin/chain --quiet
-	env REBUILD_TCC_SOURCE=$(CURDIR)/bin/chain/store/blobs/sha256/d63c113bcdd657f51c8ee197a0b0a24203603313e19a52b5f678d40ab7f5df35 \
+	env REBUILD_TCC_SOURCE=$(CURDIR)/bin/chain/store/blobs/sha256/$$(sed -n 's/^digest = "sha256:\(.*\)"/\1/p' stages/tcc/stage.toml) \
 	  $(GO) test -count 1 -v -timeout 60m -run 'Tcc|Random|Generated' ./bootstrap -cca.programs $(PROGRAMS) -ccb.programs $(PROGRAMS)
 
 # Other programs read what we export, and refuse what is not what was signed.

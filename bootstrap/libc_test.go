@@ -171,9 +171,7 @@ var ccs = []struct {
 // lines; all must end and print like the host's.
 func sameAsHost(t *testing.T, name string, lines []string, args ...string) {
 	t.Helper()
-	if bin == "" {
-		t.Skip("needs linux/amd64")
-	}
+	needChain(t)
 	stdin := strings.Join(lines, "\n") + "\n"
 	var want []string
 	var wantStatus int
@@ -396,9 +394,7 @@ func pickNumber(r *rand.Rand, of ...float64) float64 { return of[r.IntN(len(of))
 
 // TestLibcMisuse: what would go on with wrong results ends the program.
 func TestLibcMisuse(t *testing.T) {
-	if bin == "" {
-		t.Skip("needs linux/amd64")
-	}
+	needChain(t)
 	type outcome struct {
 		status int
 		text   string // the end of what is said

@@ -19,9 +19,7 @@ type tccRoom struct{ dir string }
 
 func newTccRoom(t *testing.T) *tccRoom {
 	t.Helper()
-	if bin == "" {
-		t.Skip("needs linux/amd64")
-	}
+	needChain(t)
 	archive := os.Getenv("REBUILD_TCC_SOURCE")
 	if archive == "" {
 		t.Skip("needs REBUILD_TCC_SOURCE, the archive that stages/tcc/stage.toml names")

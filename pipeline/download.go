@@ -83,7 +83,7 @@ func (d *download) failure(reasons []string) error {
 	}
 	return d.use.stage.Fault(code, at, "source %s, expected %s of %d bytes, from none of its URLs: %s", decl.Name, decl.Digest, decl.Size, strings.Join(reasons, "; ")).
 		With("urls", reasons).With("expected", string(decl.Digest)).
-		WithHint("add another mirror to urls, or correct digest and size if upstream has changed")
+		WithHint("add another mirror to urls or name one with rebuild fetch --mirror, or correct digest and size if upstream has changed")
 }
 
 // open takes the partial file and hashes what an earlier fetch left in it.

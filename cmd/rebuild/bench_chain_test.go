@@ -13,8 +13,8 @@ import (
 	"rebuild/store"
 )
 
-// What others have published of their way to a C compiler (docs/seed-chain.md names
-// what each counts).
+// What others have published of their way to a C compiler; each counts in its own
+// way.
 var otherChains = []string{
 	"stage0-posix, amd64: seeds of 229 and 618 bytes; 902 lines for two label levels, 845 for the macro assembler, 5,413 for the compiler in assembler; 18.7 s",
 	"StageX: a seed of 181 bytes on i386",
